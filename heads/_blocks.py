@@ -1,0 +1,54 @@
+"""What several heads share.
+
+Shapes: B batch, C channels, H W a map's size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Dense(NamedTuple):
+    """A mask head's answer."""
+
+    logits: Tensor
+    """(B, K, h, w): one map a class at the head's own stride."""
+    maps: list[Tensor]
+    """[(B, Ci, hi, wi), ...]: what label heads pool, shallow to deep."""
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, *, groups: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+PRIOR_LOGIT = -3.0
+"""Where classifiers of pixels begin: most pixels are not any given garment."""
+
+
+def conv_with_prior(in_channels: int, num_classes: int) -> nn.Conv2d:
+    """A pointwise classifier of pixels whose scores begin near 0."""
+    classifier = nn.Conv2d(in_channels, num_classes, 1)
+    assert classifier.bias is not None
+    nn.init.constant_(classifier.bias, PRIOR_LOGIT)
+    return classifier
+
+
+def upsample_to(x: Tensor, reference: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling of (B, C, H, W) to the size of `reference`."""
+    return F.interpolate(x, size=reference.shape[-2:], mode="nearest")
+
+
+def area_resize(masks: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Soft masks (B, N, H, W) averaged over the cells of a map of `size`; values stay in 0..1."""
+    return masks if masks.shape[-2:] == tuple(size) else F.adaptive_avg_pool2d(masks, (size[0], size[1]))

@@ -1,0 +1,142 @@
+"""Machinery of `hemline.result`: mask logits on the canvas -> one cleaned region of the photo for each class.
+
+Shapes: K mask classes, h w the mask head's map, H W photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hemline.masks import Mask, fill_holes, remove_speckles
+from hemline.photo import Frame, unplace
+
+NOBODY = -1
+"""Owner of a pixel that no class wins."""
+
+
+class Region(NamedTuple):
+    """What one class holds of the photo."""
+
+    mask: Mask
+    """(H, W)."""
+    score: float
+    """Mean over the pixels that it won of its probability, shifted so that the threshold is 0.5; 0.5..1."""
+
+
+class Maps(NamedTuple):
+    """The mask logits of one photo and what is needed to read them."""
+
+    logits: NDArray[np.float32]
+    """(K, h, w) on the canvas."""
+    canvas_size: tuple[int, int]
+    frame: Frame
+    thresholds: NDArray[np.float32]
+    """(K,) logits; infinite where a class wins always or never."""
+    competing: Sequence[int]
+    """Classes among which a pixel's owner is chosen."""
+
+    def at_full_size(self, index: int) -> NDArray[np.float32]:
+        """The logits (H, W) of one class, at the photo's size."""
+        logits: NDArray[np.float32] = unplace(self.logits[index : index + 1], self.frame, self.canvas_size)[0]
+        return logits
+
+
+def logit(probability: ArrayLike) -> NDArray[np.float32]:
+    """The logit of probabilities; minus infinity of 0, infinity of 1."""
+    p = np.asarray(probability, np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p) - np.log1p(-p), np.float32)
+
+
+def sigmoid(x: ArrayLike) -> NDArray[np.float32]:
+    """The probability of logits, infinite ones too."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * np.asarray(x, np.float32)), np.float32)
+
+
+def find_regions(maps: Maps, wanted: int) -> dict[int, Region]:
+    """The region of each class below `wanted` that holds any pixel; no two regions share a pixel.
+
+    Speckles of every class go to nobody, then small holes that are nobody's are filled.
+    """
+    owner, margin, classes = decide(maps)
+    boxes: dict[int, tuple[slice, slice]] = {}
+    for k in classes:
+        crop = _box(owner == k)
+        won = owner[crop] == k
+        kept = remove_speckles(won, owner.size)
+        owner[crop][won & ~kept] = NOBODY
+        if kept.any():
+            boxes[k] = crop
+    regions = {}
+    for k, crop in boxes.items():
+        if k < wanted:
+            won = owner[crop] == k
+            score = float(sigmoid(margin[crop][won]).mean())
+            mask = np.zeros(owner.shape, np.bool_)
+            mask[crop] = fill_holes(won, owner[crop] == NOBODY)
+            owner[crop][mask[crop]] = k
+            regions[k] = Region(mask, score)
+    return regions
+
+
+def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int]]:
+    """The owner (H, W) of each pixel, its margin, and the classes that own any.
+
+    A logit between cells is never above its cells, so only the classes that pass on the small map are enlarged, one
+    at a time.
+    """
+    shape = maps.frame.photo_height, maps.frame.photo_width
+    owner = np.full(shape, NOBODY, np.int16)
+    best = np.zeros(shape, np.float32)
+    classes = [k for k in maps.competing if maps.logits[k].max() > maps.thresholds[k]]
+    for k in classes:
+        margin = maps.at_full_size(k) - maps.thresholds[k]
+        better = margin > best
+        np.copyto(best, margin, where=better)
+        np.copyto(owner, np.int16(k), where=better)
+    return owner, best, [k for k in classes if (owner == k).any()]
+
+
+def _box(mask: Mask) -> tuple[slice, slice]:
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(y, y + height), slice(x, x + width)
+
+
+def classes_with_cells(maps: Maps) -> set[int]:
+    """The classes under whose mask the network pooled labels: those that win a cell of its own, smaller map.
+
+    Between two cells a class may win pixels and yet no cell; its labels were pooled over nothing and mean nothing.
+    """
+    (height, width), frame = maps.logits.shape[1:], maps.frame
+    top, bottom = _cells(frame.top, frame.height, maps.canvas_size[0], height)
+    left, right = _cells(frame.left, frame.width, maps.canvas_size[1], width)
+    competing = list(maps.competing)
+    margins = maps.logits[competing, top:bottom, left:right] - maps.thresholds[competing, None, None]
+    wins = (margins > 0) & (margins >= margins.max(0))
+    return {k for k, any_cell in zip(competing, wins.any((1, 2)), strict=True) if any_cell}
+
+
+def _cells(start: int, length: int, canvas: int, cells: int) -> tuple[int, int]:
+    """The cells, first and one past the last, that touch canvas pixels `start` to `start + length`."""
+    return start * cells // canvas, -(-(start + length) * cells // canvas)
+
+
+def best_region(maps: Maps, index: int, least: float) -> Mask | None:
+    """Where a class that won no pixel is likeliest: its probability is at least half of its maximum there.
+
+    Args:
+        maps: The logits.
+        index: The class.
+        least: The maximum that makes it worth saying, a probability; below it the answer is None.
+    """
+    logits = maps.at_full_size(index)
+    highest = float(sigmoid(logits.max()))
+    if not highest >= least:
+        return None
+    mask = remove_speckles(logits >= logit(highest / 2), logits.size)
+    return mask if mask.any() else None

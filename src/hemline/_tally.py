@@ -1,0 +1,183 @@
+"""The scores of one dataset, counted photo by photo: what `hemline.evaluate` measures.
+
+Shapes: K mask classes, L labels, S segments, H W photo, h w the mask head's map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from hemline._regions import Maps, classes_with_cells, decide, logit
+from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.labels import LabelSpace
+from hemline.metadata import Metadata
+from hemline.metrics import IGNORED, LabelScores, MaskScores
+from hemline.photo import Frame
+from hemline.report import SetReport
+from hemline.thresholds import NEVER, best_thresholds
+
+
+@cache
+def protocol() -> dict[str, Any]:
+    """The frozen protocol, `taxonomies/protocol.yaml`."""
+    file = files("hemline").joinpath("taxonomies", "protocol.yaml")
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return content
+
+
+def truth_map(sample: Sample, space: LabelSpace) -> NDArray[np.uint8]:
+    """What each pixel is: (H, W) 0 background, 1 + i the class `space.competing[i]`, or `IGNORED`.
+
+    A segment is a class where exactly one competing class is true of it; background where all of them are false and
+    no hidden class is true; and ignored otherwise: it may be one thing or another, or is something that no answer says.
+    """
+    competing = sample.targets[:, list(space.competing)]
+    one = (competing == 1).sum(1) == 1
+    nothing = (competing == 0).all(1) & ~(sample.targets == 1).any(1)
+    classes = np.where(one, 1 + (competing == 1).argmax(1), np.where(nothing, 0, IGNORED)).astype(np.uint8)
+    return classes[sample.segments]
+
+
+@dataclass
+class Tally:
+    """The scores of one set, photo by photo."""
+
+    name: str
+    terms: str
+    metadata: Metadata
+    photos: int = 0
+    missed: int = 0
+    masks: MaskScores = field(init=False)
+    whole: LabelScores = field(init=False)
+    """Labels of the whole photo."""
+    garments: LabelScores = field(init=False)
+    """Attributes of garments."""
+
+    def __post_init__(self) -> None:
+        space = self.metadata.labels
+        self.masks = MaskScores(_class_names(space))
+        names = [c.name for c in space.categories] + [label.name for label in space.labels]
+        choices = {group.name: space.label_slices[group.name] for group in space.groups if group.choice == "one"}
+        self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
+
+    def add(self, sample: Sample, frame: Frame, masks: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
+        """Count one photo and the logits (K, h, w) and (1 + K, L) that answer it."""
+        space = self.metadata.labels
+        maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), space.competing)
+        answered = _class_map(maps)
+        self.masks.update(answered, truth_map(sample, space))
+        pooled = classes_with_cells(maps)
+        whole = [region.labels for region in sample.regions if region.segment == WHOLE_PHOTO]
+        if whole:
+            self.whole.update(np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack(whole))
+        scores, truths = [], []
+        for region in sample.regions:
+            may_be = _categories_of(region, sample, space)
+            found = [k for k in may_be if k in pooled]
+            if len(found) > 1:                           # `PREDICTED`: the garment spoken of is the largest of them
+                area = np.bincount(answered.ravel(), minlength=1 + len(space.competing))
+                found = [max(found, key=lambda k: int(area[1 + space.competing.index(k)]))]
+            truth = _attributes_of(region, found or may_be, space)
+            if (truth >= 0).any():
+                self.missed += not found                 # no garment, no attribute: its scores are 0
+                scores.append(_probability(labels[1 + found[0]]) if found else np.zeros(space.num_labels))
+                truths.append(truth)
+        if truths:
+            self.garments.update(np.stack(scores), np.stack(truths))
+        self.photos += 1
+
+    def report(self) -> SetReport:
+        classes = protocol()["masks"]["classes"]
+        by_protocol = self.name == "ccp" and set(classes) == set(self.masks.classes)
+        whole, garments = self.whole.compute(), self.garments.compute()
+        floor = protocol()["masks"]["floor"]
+        return SetReport(
+            name=self.name,
+            photos=self.photos,
+            terms=self.terms,
+            masks=self.masks.compute() if len(self.masks) else None,
+            labels=whole if whole.labels else None,
+            garments=garments if garments.labels else None,
+            garments_missed=self.missed,
+            left_out=[name for name in whole.left_out if name in garments.left_out],
+            by_protocol=by_protocol,
+            floor={key: floor[key] for key in ("mean_iou", "pixel_accuracy")} if by_protocol else {},
+        )
+
+
+def thresholds_of(tallies: Sequence[Tally], metadata: Metadata) -> tuple[float, ...]:
+    """(L,) of categories over whole photos, of attributes over garments; those of the metadata if nothing is known."""
+    if not any(tally.photos for tally in tallies):
+        return metadata.label_thresholds
+    thresholds = []
+    for parts in ([tally.whole for tally in tallies], [tally.garments for tally in tallies]):
+        scores, truth = (np.concatenate(arrays) for arrays in zip(*(p.stacked()[:2] for p in parts), strict=True))
+        thresholds.append(best_thresholds(scores, truth.astype(np.int8)))
+    num = len(metadata.labels.categories)
+    return thresholds[0][:num] + thresholds[1][num:]
+
+
+def only_better_than_chance(
+    thresholds: Sequence[float], sets: Sequence[SetReport], space: LabelSpace
+) -> tuple[float, ...]:
+    """The thresholds, `NEVER` where no set's interval of average precision lies above the label's frequency."""
+    if not sets:
+        return tuple(thresholds)
+    proved = {
+        (label.name, reports is not part.labels)
+        for part in sets
+        for reports in (part.labels, part.garments)
+        for label in (reports.labels if reports else ())
+        if label.average_precision.low > label.prior
+    }
+    names = [(c.name, False) for c in space.categories] + [(label.name, True) for label in space.labels]
+    return tuple(t if name in proved else NEVER for t, name in zip(thresholds, names, strict=True))
+
+
+def _class_map(maps: Maps) -> NDArray[np.intp]:
+    """(H, W) what the network answers at each pixel, numbered as in `truth_map`."""
+    owner, _, _ = decide(maps)
+    classes = np.zeros(len(maps.logits) + 1, np.intp)    # the last entry is for nobody, -1
+    classes[list(maps.competing)] = np.arange(1, len(maps.competing) + 1)
+    return classes[owner]
+
+
+def _class_names(space: LabelSpace) -> list[str]:
+    return ["background", *(space.mask_names[k] for k in space.competing)]
+
+
+def _categories_of(region: Region, sample: Sample, space: LabelSpace) -> list[int]:
+    """The categories, among those that can be answered, that the garment spoken of may be; none for a whole photo."""
+    if region.segment == WHOLE_PHOTO:
+        return []
+    if region.segment == PREDICTED:
+        said = np.zeros(space.num_masks, bool) if region.classes is None else region.classes
+    else:
+        said = sample.targets[region.segment] == 1
+    return [k for k in space.competing if k < len(space.categories) and said[k]]
+
+
+def _attributes_of(region: Region, categories: Sequence[int], space: LabelSpace) -> NDArray[np.int8]:
+    """(L,) what is known of a garment, apart from its category and from what would not be reported of it."""
+    names = {space.categories[k].name for k in categories}
+    known = region.labels.copy()
+    known[: len(space.categories)] = UNKNOWN
+    for label in space.labels:
+        if not names or (label.carried_by and not label.carried_by & names):
+            known[label.index] = UNKNOWN
+    return known
+
+
+def _probability(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """In double precision, so that large logits keep their order."""
+    small = np.exp(-np.abs(logits.astype(np.float64)))
+    probability: NDArray[np.float64] = np.where(logits >= 0, 1.0, small) / (1 + small)
+    return probability

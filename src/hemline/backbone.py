@@ -1,0 +1,89 @@
+"""The backbone: the one place that makes feature maps from a photo, with the channels and stride of each.
+
+Any timm trunk whose maps form a pyramid works, by its timm name. `features[0]` is the normalised photo itself, then
+the stages, shallow to deep; a stage may repeat a stride, and some trunks start at stride 4.
+
+Shapes: B batch, H W the canvas, Ci channels and si stride of stage i.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from difflib import get_close_matches
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import FeatureInfo
+from torch import Tensor, nn
+
+from hemline.errors import ConfigError
+
+
+class Backbone(nn.Module):
+    """A timm trunk with its normalisation.
+
+    Args:
+        name: A timm model name.
+        pretrained: Load timm's pretrained weights; needs a network the first time.
+        weights: A local file of trunk weights instead, as `torch.save` of a state dict.
+
+    Raises:
+        ConfigError: the name is unknown, the trunk has no pyramid, or the weights do not fit.
+    """
+
+    def __init__(self, name: str, *, pretrained: bool = False, weights: str | Path | None = None) -> None:
+        super().__init__()
+        self.trunk = _create(name, pretrained=pretrained and weights is None)
+        if weights is not None:
+            _load(self.trunk, name, Path(weights))
+        info: FeatureInfo = self.trunk.feature_info  # type: ignore[assignment]  # nn.Module hides what it holds
+        self.channels: list[int] = [3, *info.channels()]
+        self.strides: list[int] = [1, *info.reduction()]
+        config = timm.get_pretrained_cfg(name)
+        mean, std = (config.mean, config.std) if config is not None else ((0.5,) * 3, (0.5,) * 3)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Photos (B, H, W, 3) uint8 RGB -> [(B, 3, H, W), (B, C1, H/s1, W/s1), ...], shallow to deep."""
+        x = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        return [x, *self.trunk(x.contiguous(memory_format=torch.channels_last))]
+
+
+def _create(name: str, *, pretrained: bool) -> nn.Module:
+    known = timm.list_models()
+    if name.split(".")[0] not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.4) or ["tf_efficientnet_lite0", "resnet50"]
+        raise ConfigError(f"backbone.name: timm has no model {name!r}; did you mean {', '.join(near)}?")
+    try:
+        trunk = timm.create_model(name, features_only=True, pretrained=pretrained)
+    except (OSError, ConnectionError) as error:
+        raise ConfigError(
+            f"backbone.pretrained: the weights of {name} could not be fetched ({error}); "
+            "connect to a network, name a local file in backbone.weights, or set backbone.pretrained=false"
+        ) from error
+    except (RuntimeError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"backbone.name: {name} gives no feature pyramid ({error}); take a convolutional trunk"
+        ) from error
+    strides = trunk.feature_info.reduction()  # type: ignore[union-attr, operator]  # likewise
+    if strides != sorted(strides) or strides[0] > 4 or strides[-1] < 16:
+        raise ConfigError(f"backbone.name: the maps of {name} have strides {strides}, which is no pyramid from 4 to 16")
+    return trunk
+
+
+def _load(trunk: nn.Module, name: str, path: Path) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            missing = trunk.load_state_dict(state, strict=False).missing_keys
+    except (OSError, RuntimeError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"backbone.weights: {path} is not a state dict of {name} ({reason})") from error
+    if missing:
+        raise ConfigError(f"backbone.weights: {path} lacks {len(missing)} tensors of {name}, the first {missing[0]}")

@@ -1,0 +1,332 @@
+"""The command line: thin commands over the API. Heavy things are imported where they are used, so help is quick.
+
+Exit codes: 0 all done, 1 finished with failures, 2 nothing could be done, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemline import __version__
+from hemline.errors import ConfigError, HemlineError, StoppedError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+OUTPUT = "What comes out"
+ENGINE = "How it runs"
+
+
+class MaskForm(StrEnum):
+    """How a mask is written in JSON."""
+
+    RLE = "rle"
+    PNG = "png"
+    POLYGONS = "polygons"
+    NONE = "none"
+
+
+class RuntimeName(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+    TORCH = "torch"
+
+
+class SplitName(StrEnum):
+    """Which photos of a dataset."""
+
+    VALIDATION = "validation"
+    TRAIN = "train"
+    ALL = "all"
+
+
+class DeviceName(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+FLAG = ""  # a flag takes no value, so its help names none
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hemline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hemline(
+    version: Annotated[
+        bool,
+        typer.Option("--version", metavar=FLAG, callback=_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+) -> None:
+    """Read photos of clothes: what is worn, where, in which colours and cuts.
+
+    Start with `hemline predict --demo`.
+    """
+
+
+@app.command(no_args_is_help=True)
+def predict(
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PHOTO", help="Files, folders, globs; `-` reads one photo from stdin."),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", metavar=FLAG, help="Read the photo that matplotlib ships.")
+    ] = False,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
+    ] = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", metavar=FLAG, help="Print a JSON object a line.", rich_help_panel=OUTPUT)
+    ] = False,
+    mask_format: Annotated[
+        MaskForm, typer.Option(help="How masks stand in the JSON.", rich_help_panel=OUTPUT)
+    ] = MaskForm.RLE,
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write each photo with its garments outlined.", rich_help_panel=OUTPUT),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a black and white PNG a garment.", rich_help_panel=OUTPUT),
+    ] = None,
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write each garment alone, on transparency.", rich_help_panel=OUTPUT),
+    ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write all garments as COCO annotations.", rich_help_panel=OUTPUT),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Other weights than those in the package.", rich_help_panel=ENGINE),
+    ] = None,
+    runtime: Annotated[
+        RuntimeName, typer.Option(help="What runs the network.", rich_help_panel=ENGINE)
+    ] = RuntimeName.AUTO,
+    device: Annotated[
+        DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
+    ] = DeviceName.AUTO,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Photos read at a time.", rich_help_panel=ENGINE)
+    ] = 16,
+) -> None:
+    """Say what is worn in photos: a table each, or JSON.
+
+    - `hemline predict --demo --draw out`
+    - `hemline predict photo.jpg shop/ "new/*.webp" --jsonl > answers.jsonl`
+    - `curl -s https://example.com/photo.jpg | hemline predict - --json`
+    """
+    with _clean_exit():
+        from hemline import console
+        from hemline.predict import DEMO_CREDIT, Asked, Files, demo_photo, gather
+        from hemline.predict import predict as answer_all
+        from hemline.tagger import Tagger
+
+        if not photos and not demo:
+            raise HemlineError("name at least one photo, folder or glob, or try --demo")
+        asked = gather(photos or [])
+        if demo:
+            asked.append(Asked(demo_photo().name, demo_photo()))
+            console.note(DEMO_CREDIT)
+        tagger = Tagger.load(weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score)
+        console.note(f"{tagger.metadata.name} weights, {tagger.runtime.name} on {tagger.runtime.device}")
+        code = answer_all(
+            tagger,
+            asked,
+            form="json" if as_json else "jsonl" if as_jsonl else "table",
+            mask_format=mask_format.value,
+            files=Files(draw=draw, masks=masks, cutouts=cutouts, coco=coco),
+            batch_size=batch_size,
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")
+    ] = "synthetic",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Such as `epochs=3 data=ccp:PATH head.widths=[96,64,48]`."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar=FLAG, help="Go on with the run of this name.")
+    ] = False,
+) -> None:
+    """Train a model by a recipe; without one, on drawn figures."""
+    with _clean_exit(), _needs_train("train"):
+        from hemline import console
+        from hemline.config import load_config
+        from hemline.train import train as run_training
+
+        if "=" in recipe:
+            recipe, overrides = "synthetic", [recipe, *(overrides or [])]
+        config = load_config(recipe, overrides or [])
+        with console.TrainingView() as view:
+            best = run_training(config, resume=resume, watcher=view)
+        view.tables()
+        console.note(f"try it: hemline predict --demo --weights {best}")
+        console.plain(str(best))
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[
+        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=PATH", help="A dataset and its folder; several times for several sets."),
+    ],
+    split: Annotated[SplitName, typer.Option(help="Which side of the split.")] = SplitName.VALIDATION,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many photos of a set.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
+    ] = False,
+    runtime: Annotated[
+        RuntimeName, typer.Option(help="What runs the network.", rich_help_panel=ENGINE)
+    ] = RuntimeName.AUTO,
+    device: Annotated[
+        DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
+    ] = DeviceName.AUTO,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
+    ] = False,
+) -> None:
+    """Measure weights on labelled photos, beside what the trivial answer scores."""
+    with _clean_exit(), _needs_train("evaluate"):
+        from hemline import console
+        from hemline.evaluate import evaluate as measure
+        from hemline.runtime import default_weights
+
+        sets = _named_paths(data)
+        with console.Counter() as counter:
+            report = measure(
+                default_weights(".onnx") if weights == "default" else weights,
+                sets,
+                split=split.value,
+                limit=limit,
+                runtime=runtime.value,
+                device=device.value,
+                flip=flip,
+                progress=counter,
+            )
+        if as_json:
+            console.plain_json(report.to_dict())
+        else:
+            console.show_report(report)
+
+
+@app.command()
+def export(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint.")],
+) -> None:
+    """Write the graph that runs without torch (ONNX) beside a checkpoint."""
+    with _clean_exit(), _needs_train("export"):
+        from hemline import console
+        from hemline.export import export as write_graph
+
+        console.plain(str(write_graph(weights)))
+
+
+@app.command()
+def configs(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe.")] = None,
+) -> None:
+    """List the recipes in the package, or print one."""
+    with _clean_exit():
+        from hemline import console
+        from hemline.config import config_text, list_configs
+
+        if name is None:
+            console.show_configs(list_configs())
+        else:
+            console.show_yaml(config_text(name))
+
+
+def _named_paths(pairs: list[str]) -> dict[str, Path | None]:
+    """`NAME=PATH` or, for a set that is made on the fly, `NAME`."""
+    named: dict[str, Path | None] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not name or bool(equals) != bool(path):
+            raise ConfigError(f"--data {pair}: write NAME=PATH, as in --data ccp=photos/ccp")
+        if name in named:
+            raise ConfigError(f"--data {pair}: {name} stands twice")
+        named[name] = Path(path).expanduser() if path else None
+    return named
+
+
+@contextmanager
+def _clean_exit() -> Iterator[None]:
+    """Turn what goes wrong into one sentence and an exit code."""
+    from hemline import console
+
+    try:
+        yield
+    except StoppedError as error:
+        console.error(str(error))
+        raise typer.Exit(1) from None
+    except HemlineError as error:
+        console.error(str(error))
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        console.error("stopped by Ctrl-C")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
+
+
+@contextmanager
+def _needs_train(command: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing == "hemline":
+            raise
+        raise HemlineError(
+            f'`hemline {command}` needs {missing}, which is not installed: pip install "hemline[train]"'
+        ) from error
+
+
+def main() -> None:
+    """Run the command line: the entry point of `hemline`, `python -m hemline` and `cli.py`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a strange file name must not end the run
+    app(prog_name="hemline")

@@ -1,0 +1,314 @@
+"""A recipe: everything that decides a training run, as dataclasses that one YAML fills.
+
+A YAML holds values, never code. `load_config` reads one by name (`configs/NAME.yaml`, also from a wheel) or
+path, applies `key=value` overrides, and says everything that is wrong with it at once, before any data is
+read. These dataclasses are the only schema: the types below, with their rules, are what is checked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_type_hints
+
+from hemline._reading import Rule, describe, nearest, plain, read, read_block, read_yaml, set_override
+from hemline.errors import ConfigError, LabelError
+from hemline.labels import load_label_space
+
+Text = Annotated[str, Rule("a text that says something", lambda text: bool(text.strip()))]
+Count = Annotated[int, Rule("1 or more", lambda x: x >= 1)]
+Natural = Annotated[int, Rule("0 or more", lambda x: x >= 0)]
+Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
+Weight = Annotated[float, Rule("0 or more", lambda x: x >= 0)]
+Share = Annotated[float, Rule("between 0 and 1", lambda x: 0 <= x <= 1)]
+PartShare = Annotated[float, Rule("at least 0 and below 1", lambda x: 0 <= x < 1)]
+OpenShare = Annotated[float, Rule("above 0 and below 1", lambda x: 0 < x < 1)]
+Degrees = Annotated[float, Rule("between 0 and 180 degrees", lambda x: 0 <= x <= 180)]
+Zoom = Annotated[
+    tuple[float, float], Rule("two factors above 0, the smaller first", lambda x: 0 < x[0] <= x[1])
+]
+Size = Annotated[
+    tuple[int, int],
+    Rule("height and width in multiples of 32", lambda x: all(side >= 32 and side % 32 == 0 for side in x)),
+]
+
+Maker = Callable[..., object]
+"""A head's class or a dataset's: its keyword-only arguments are its options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """The trunk that makes the features. In a YAML its bare name does for the block."""
+
+    name: Text = "tf_efficientnet_lite0"
+    """A timm model name whose maps form a pyramid."""
+    pretrained: bool = True
+    """Start from timm's weights, which need a network the first time; not asked for where `init` is given."""
+    weights: Text | None = None
+    """A local file of trunk weights to start from instead of timm's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The mask head. In a YAML its options stand in the block itself: `{name: unet, kernel_size: 5}`."""
+
+    name: Text = "unet"
+    """A key of `hemline.heads.HEADS`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword-only arguments of the head's class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelHead:
+    """The label head, which reads the photo and every garment under its mask."""
+
+    hidden: Count = 256
+    """Width of the shared layer before the classifiers."""
+    dropout: PartShare = 0.2
+    """Share of that layer dropped in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """One dataset. In a YAML or an override `NAME` or `NAME:PATH` does for the block."""
+
+    name: Text
+    """A key of `hemline.data.DATASETS`."""
+    path: Text | None = None
+    """Its folder or file; none for a set that is made on the fly."""
+    weight: Positive = 1.0
+    """How often its photos are drawn, relative to one pass an epoch."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword-only arguments of the dataset; in a YAML they stand in the same block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How photos are varied in training."""
+
+    flip: Share = 0.5
+    """Probability of mirroring left and right."""
+    crop: Share = 0.5
+    """Probability of a near crop: head and shoulders, upper half or lower half."""
+    scale: Zoom = (0.75, 1.25)
+    """Smallest and largest zoom."""
+    rotate: Degrees = 7.0
+    """Largest turn to either side, in degrees."""
+    colour: Share = 0.5
+    """Probability of changed brightness, contrast and saturation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Weights of the losses in the one visible sum."""
+
+    bce: Weight = 1.0
+    """Binary cross-entropy of the masks."""
+    dice: Weight = 1.0
+    """Dice loss of the masks."""
+    category: Weight = 0.5
+    """Binary cross-entropy of the categories."""
+    attributes: Weight = 0.5
+    """Binary cross-entropy of each attribute group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A training run."""
+
+    name: Text
+    """What the run and its files are called."""
+    epochs: Count
+    """Passes over the data."""
+    labels: Text = "street"
+    """The label space: a name of `hemline.labels.LABEL_SPACES`, or the path of its YAML."""
+    canvas: Size = (288, 192)
+    """Height and width that photos are placed on, in pixels, multiples of 32."""
+    backbone: Backbone = Backbone()
+    head: Head = Head()
+    label_head: LabelHead = LabelHead()
+    mask_threshold: OpenShare = 0.5
+    """Probability above which a pixel may belong to a class; below one half where classes share what is sure."""
+    data: tuple[Data, ...] = (Data(name="synthetic"),)
+    """The datasets, trained together."""
+    validation: PartShare = 0.1429
+    """Share of the groups of photos held out, chosen by hash; 0 holds out none."""
+    augment: Augment = Augment()
+    loss: Loss = Loss()
+    batch_size: Count = 16
+    """Photos a step."""
+    lr: Positive = 1e-3
+    """Peak learning rate of the heads."""
+    backbone_lr_scale: Weight = 0.3
+    """Learning rate of the trunk, as a factor of `lr`; 0 freezes it."""
+    weight_decay: Weight = 0.02
+    """Decoupled weight decay (AdamW)."""
+    warmup: PartShare = 0.03
+    """Share of all steps in which the learning rate climbs to its peak."""
+    clip: Positive = 1.0
+    """Largest norm of the gradient."""
+    ema: PartShare = 0.998
+    """Decay of the moving average of the weights, which is validated and saved; 0 averages nothing."""
+    repeat: PartShare = 0.0
+    """Photos of categories seen in less than this share of the photos are drawn more often; 0 repeats none."""
+    validate_every: Count = 1
+    """Epochs between validations; the last epoch always has one."""
+    seed: Natural = 0
+    """One seed gives the same run."""
+    workers: Natural = 2
+    """Processes that read photos; 0 reads them in the main one."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """`auto`: bf16 on a GPU that has it, float32 elsewhere."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: the GPU where there is one."""
+    out: Text = "runs"
+    """Folder that receives the run's own folder."""
+    init: Text | None = None
+    """Weights to start from: a `.safetensors` file, or `default` for those in the package."""
+    license: Text | None = None
+    """Terms of the weights that come out, as their card states them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, shaped as a YAML holds it, which `from_dict` reads back: what a checkpoint stores."""
+        return cast(dict[str, Any], plain(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Config:
+        """Read a recipe from plain data. Files and names that live elsewhere are not looked up; see `check`.
+
+        Raises:
+            ConfigError: unknown keys, wrong types, values out of range; all of them at once.
+        """
+        problems: list[str] = []
+        config = read_block(cls, data, "", problems)
+        _refuse(str(data.get("name", "recipe")), problems)
+        return config
+
+
+def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Load a recipe by name or path, apply overrides, and check it against what is installed and on the disk.
+
+    Args:
+        name_or_path: A name that `list_configs` gives, or a YAML file.
+        overrides: `key=value`, the key with dots (`head.widths=[96,64,48]`, `data.0.path=/x`), the value as
+            in YAML; `data=ccp:/x` and `data=[ccp:/x, synthetic]` name datasets in short.
+
+    Raises:
+        ConfigError: no such recipe, or everything that is wrong with it.
+    """
+    try:
+        raw = read_yaml(config_text(name_or_path))
+    except ValueError as error:
+        raise ConfigError(f"{name_or_path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{name_or_path}: a recipe is a list of `key: value` lines, not {describe(raw)}")
+    raw.setdefault("data", [{"name": "synthetic"}])      # so that overrides find it
+    problems: list[str] = []
+    for override in overrides:
+        set_override(raw, override, problems)
+    config = read_block(Config, raw, "", problems)
+    _refuse(str(name_or_path), problems + _unknown_here(config, problems))
+    return config
+
+
+def check(config: Config) -> None:
+    """Check a recipe that was built in Python, as `load_config` checks a YAML.
+
+    Raises:
+        ConfigError: everything that is wrong with it.
+    """
+    problems: list[str] = []
+    read_block(Config, config.to_dict(), "", problems)
+    _refuse(config.name, problems + _unknown_here(config, problems))
+
+
+def list_configs() -> dict[str, str]:
+    """The recipes in the package: name -> the first comment line of its YAML, which says what it is for."""
+    found = sorted(entry.name for entry in files("hemline").joinpath("configs").iterdir())
+    names = [name.removesuffix(".yaml") for name in found if name.endswith(".yaml")]
+    return {name: config_text(name).partition("\n")[0].lstrip("# ") for name in names}
+
+
+def config_text(name_or_path: str | Path) -> str:
+    """The YAML of a recipe, as it stands, comments included.
+
+    Raises:
+        ConfigError: no such recipe, or an unreadable file; the text suggests the nearest names.
+    """
+    if Path(name_or_path).suffix in {".yaml", ".yml"}:
+        try:
+            return Path(name_or_path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"recipe {name_or_path} cannot be read: {error}") from error
+    folder = files("hemline").joinpath("configs")
+    names = {entry.name for entry in folder.iterdir()}
+    if f"{name_or_path}.yaml" not in names:
+        choices = sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+        suggestion = nearest(name_or_path, choices)
+        raise ConfigError(f"no recipe {str(name_or_path)!r} (a name, or a .yaml file){suggestion}")
+    return folder.joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
+
+
+def _unknown_here(config: Config, problems: Sequence[str]) -> list[str]:
+    """Problems with names and files, leaving out the places that already have one."""
+    places = {problem.partition(":")[0] for problem in problems}
+    return [more for more in _look_up(config) if more.partition(":")[0] not in places]
+
+
+def _look_up(config: Config) -> Iterator[str]:
+    try:
+        load_label_space(config.labels)
+    except (LabelError, OSError) as error:
+        yield f"labels: {error}"
+    backbones, heads, datasets = _installed()
+    if backbones and config.backbone.name.partition(".")[0] not in backbones:
+        yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
+    if heads:
+        yield from _wrong_options("head", config.head, heads)
+    for i, data in enumerate(config.data):
+        if datasets:
+            yield from _wrong_options(f"data.{i}", data, datasets)
+        if data.path is not None and not Path(data.path).exists():
+            yield f"data.{i}.path: nothing at {data.path!r}"
+    if config.backbone.weights is not None and not Path(config.backbone.weights).is_file():
+        yield f"backbone.weights: no file {config.backbone.weights!r}"
+    if config.init not in (None, "default") and not Path(str(config.init)).is_file():
+        yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
+
+
+def _installed() -> tuple[Sequence[str], Mapping[str, Maker], Mapping[str, Maker]]:
+    """Names of timm's models, the heads and the datasets; empty without the `train` extra."""
+    try:
+        import timm
+
+        from hemline.data import DATASETS
+        from hemline.heads import HEADS
+    except ImportError:
+        return [], {}, {}
+    return timm.list_models(), HEADS, DATASETS
+
+
+def _wrong_options(where: str, block: Head | Data, table: Mapping[str, Maker]) -> Iterator[str]:
+    if block.name not in table:
+        yield f"{where}.name: unknown {block.name!r}{nearest(block.name, sorted(table))}"
+        return
+    made = table[block.name]
+    allowed = [p.name for p in inspect.signature(made).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    hints = get_type_hints(vars(made)["__init__"] if inspect.isclass(made) else made, include_extras=True)
+    known = [f.name for f in fields(block) if f.name != "options"] + allowed
+    problems: list[str] = []
+    for key, value in block.options.items():
+        if key in allowed:
+            read(hints.get(key, Any), value, f"{where}.{key}", problems)
+        else:
+            problems.append(f"{where}.{key}: {block.name} has no such option{nearest(key, known)}")
+    yield from problems
+
+
+def _refuse(where: str, problems: Sequence[str]) -> None:
+    if problems:
+        count = "1 thing is" if len(problems) == 1 else f"{len(problems)} things are"
+        raise ConfigError("\n".join([f"{where}: {count} wrong", *(f"  {problem}" for problem in problems)]))

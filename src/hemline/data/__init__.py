@@ -1,0 +1,81 @@
+"""Datasets: one file each, one line each in `DATASETS`.
+
+A dataset is a class built as `Name(path, space, *, options...)`. It knows its photos by position and makes samples
+without any randomness:
+
+    keys: list[str]      a stable name of each photo
+    groups: list[str]    the split key of each photo: photos of one group never stand on both sides of a split
+    terms: str           the licence or terms of the photos
+    __len__() -> int
+    __getitem__(index) -> Sample     the photo at its own size and what is known of it
+    photo_labels(index) -> (L,)      what is known of the whole photo, without reading its pixels
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemline.config import Data
+from hemline.data.ccp import CCP
+from hemline.data.sample import Batch, Region, Sample, collate
+from hemline.data.synthetic import Synthetic
+from hemline.errors import DataError
+from hemline.labels import LabelSpace
+
+VALIDATION_SHARE = 1 / 7
+"""Share of the groups that validate, where a recipe does not say."""
+
+
+class Dataset(Protocol):
+    """What every dataset offers."""
+
+    keys: list[str]
+    groups: list[str]
+    terms: str
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
+    def photo_labels(self, index: int, /) -> NDArray[np.int8]:  # noqa: D102 - said above
+        ...
+
+
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "ccp": CCP,
+    "synthetic": Synthetic,
+}
+
+
+def build_dataset(data: Data, space: LabelSpace) -> Dataset:
+    """Open one dataset of a recipe.
+
+    Raises:
+        DataError: its files are missing or not laid out as published.
+        LabelError: the label space does not teach it.
+    """
+    path = None if data.path is None else Path(data.path).expanduser()
+    if path is not None and not path.exists():
+        raise DataError(f"{data.name}: {path} does not exist; give the dataset's folder as data={data.name}:PATH")
+    return DATASETS[data.name](path, space, **data.options)
+
+
+def split_of(group: str, share: float = VALIDATION_SHARE) -> Literal["train", "validation"]:
+    """The side that a group of photos stands on: frozen, by its hash, whatever else is in the dataset."""
+    fraction = int.from_bytes(hashlib.sha256(group.encode()).digest()[:6], "big") / 2**48
+    return "validation" if fraction < share else "train"
+
+
+def split_indices(dataset: Dataset, split: str, share: float = VALIDATION_SHARE) -> list[int]:
+    """Positions of the photos on one side (`train` or `validation`) of the split, or of all (`all`)."""
+    return [i for i, group in enumerate(dataset.groups) if split in ("all", split_of(group, share))]
+
+
+__all__ = [
+    "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
+    "build_dataset", "collate", "split_indices", "split_of",
+]  # fmt: skip

@@ -1,0 +1,143 @@
+"""Batches for training: which photos, in which order, each seen how.
+
+Everything random is a function of (seed, epoch, position), so that one seed gives one run whatever the number of
+workers, and a resumed run goes on with the very photos that the interrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from hemline.config import Config
+from hemline.data import Dataset, build_dataset, split_indices
+from hemline.data.augment import augment_sample
+from hemline.data.sample import Batch, Sample, collate
+from hemline.labels import LabelSpace
+
+
+class Source(NamedTuple):
+    """One dataset of a run and which of its photos train."""
+
+    dataset: Dataset
+    indices: list[int]
+    draws: NDArray[np.float64]
+    """How often each of these photos is drawn an epoch, on average."""
+
+
+class Item(NamedTuple):
+    """One photo in one epoch."""
+
+    seed: tuple[int, int, int]
+    """(seed of the run, epoch, position in the epoch)."""
+    source: int
+    photo: int
+
+
+def open_sources(config: Config, space: LabelSpace) -> list[Source]:
+    """Open every dataset of a recipe and take its training photos.
+
+    Raises:
+        DataError: a dataset is missing or not laid out as published.
+    """
+    sources = []
+    for data in config.data:
+        dataset = build_dataset(data, space)
+        indices = split_indices(dataset, "train", config.validation)
+        draws = np.full(len(indices), data.weight)
+        if config.repeat > 0 and indices:
+            draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat, len(space.categories))
+        sources.append(Source(dataset, indices, draws))
+    return sources
+
+
+def repeat_factors(labels: Sequence[NDArray[np.int8]], threshold: float, num_categories: int) -> NDArray[np.float64]:
+    """How often to draw each photo so that rare categories are seen, 1 or more.
+
+    sqrt(threshold / frequency) of its rarest category (LVIS, Gupta et al., 2019, https://arxiv.org/abs/1908.03195).
+
+    Args:
+        labels: (L,) of each photo, categories first.
+        threshold: Categories in at least this share of the photos are not repeated.
+        num_categories: How many of the labels are categories.
+    """
+    shows = np.stack(labels)[:, :num_categories] == 1
+    frequency = shows.mean(0)
+    factor = np.sqrt(threshold / np.clip(frequency, 1 / len(labels), None))
+    repeats: NDArray[np.float64] = np.maximum(1.0, (shows * factor).max(1))
+    return repeats
+
+
+class EpochSampler(Sampler[list[Item]]):
+    """Batches of one epoch; set `epoch` before iterating, and `start` to skip batches already trained on."""
+
+    def __init__(self, sources: Sequence[Source], *, batch_size: int, seed: int) -> None:
+        self.sources = sources
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.start = 0
+        self.num_photos = sum(round(float(source.draws.sum())) for source in sources)
+
+    def __len__(self) -> int:
+        return max(1, self.num_photos // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        items = self._items()
+        for batch in range(self.start, len(self)):
+            yield items[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _items(self) -> list[Item]:
+        drawn: list[tuple[int, int]] = []
+        for number, source in enumerate(self.sources):
+            if not source.indices:
+                continue
+            # systematic sampling: each photo is drawn floor or ceil of its number of times, the total is fixed
+            offset = np.random.default_rng((self.seed, self.epoch, number)).uniform()
+            until = np.floor(np.cumsum(source.draws) * (round(source.draws.sum()) / source.draws.sum()) + offset)
+            times = np.diff(until, prepend=np.floor(offset)).astype(int)
+            drawn += [(number, source.indices[i]) for i in np.repeat(np.arange(len(times)), times)]
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(drawn))
+        return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
+
+
+class TrainingSet(torch.utils.data.Dataset[Sample]):
+    """Augmented samples by `Item`."""
+
+    def __init__(self, sources: Sequence[Source], config: Config) -> None:
+        self.sources = sources
+        self.canvas = config.canvas
+        self.augment = config.augment
+
+    def __getitem__(self, item: Item) -> Sample:
+        sample = self.sources[item.source].dataset[item.photo]
+        salt = zlib.crc32(sample.key.encode())
+        return augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
+
+
+def make_loader(
+    sources: Sequence[Source], sampler: EpochSampler, config: Config, *, pin_memory: bool
+) -> DataLoader[Batch]:
+    """A loader of `Batch`es; workers live as long as it does."""
+    return DataLoader(
+        TrainingSet(sources, config),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
+        batch_sampler=sampler,
+        num_workers=config.workers,
+        collate_fn=collate,
+        worker_init_fn=_quiet_worker,
+        persistent_workers=config.workers > 0,
+        pin_memory=pin_memory,
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # a worker a core is enough: more threads would fight
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

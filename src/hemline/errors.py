@@ -1,0 +1,43 @@
+"""Every error that Hemline raises for a user: one sentence that says what is wrong, where, and how to fix it.
+
+HemlineError
+├── PhotoError      a photo cannot be found, opened or decoded
+├── DataError       a dataset's files do not say what they should
+├── ConfigError     a recipe holds unknown or impossible values (all of them are listed at once)
+├── LabelError      a label space is malformed, or a label is not in it
+├── WeightsError    a weights file is missing, truncated, foreign or newer than this version
+├── DeviceError     the device or runtime that was asked for is not here
+└── StoppedError    training ended before its last epoch; its state is kept
+"""
+
+
+class HemlineError(Exception):
+    """The root of all errors meant for a user; its text is one clear sentence."""
+
+
+class PhotoError(HemlineError):
+    """A photo cannot be found, opened or decoded."""
+
+
+class DataError(HemlineError):
+    """A dataset's files do not say what they should."""
+
+
+class ConfigError(HemlineError):
+    """A recipe holds unknown or impossible values; the text lists all of them."""
+
+
+class LabelError(HemlineError):
+    """A label space is malformed, or a label is not in it."""
+
+
+class WeightsError(HemlineError):
+    """A weights file is missing, truncated, foreign or newer than this version."""
+
+
+class DeviceError(HemlineError):
+    """The device or runtime that was asked for is not here."""
+
+
+class StoppedError(HemlineError):
+    """Training ended before its last epoch; its last state is kept, and `--resume` goes on."""

@@ -1,0 +1,259 @@
+"""Measuring: the answers to labelled photos against what is known of them, by `taxonomies/protocol.yaml`.
+
+    evaluate(weights, data)      weights files, as a user has them
+    score_network(network, ...)  a network in training
+    score(dataset, answer, ...)  anything that answers canvases
+
+Masks are measured at the photo's own size: logits are resized, and each pixel decided by the rule that `hemline.result`
+answers by (before it cleans masks). Labels are measured twice: those of the whole photo, and, apart from them, the
+attributes of each garment under the mask that the network itself finds of its category.
+
+Shapes: K mask classes, L labels, S segments, H W photo, h w the mask head's map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hemline._tally import Tally, only_better_than_chance, protocol, thresholds_of, truth_map
+from hemline.config import Data
+from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices
+from hemline.data.sample import Sample
+from hemline.errors import ConfigError, DataError, LabelError
+from hemline.labels import LabelSpace, load_label_space
+from hemline.metadata import Metadata, read_metadata
+from hemline.photo import Frame, place, unplace
+from hemline.report import Report, SetReport, report_table
+from hemline.runtime import Answer
+from hemline.tagger import Tagger
+from hemline.thresholds import mask_thresholds
+
+if TYPE_CHECKING:
+    from hemline.data.loading import Source
+    from hemline.model import Network
+
+Split = Literal["validation", "train", "all"]
+Answerer = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Answer]
+"""Canvases (B, H, W, 3) and their valid pixels (B, H, W) -> `Answer`."""
+Progress = Callable[[str, int, int], None]
+"""Told after each batch: the set's name, its photos done, its photos in all."""
+
+
+def evaluate(
+    weights: Path | str,
+    data: Mapping[str, Path | None],
+    *,
+    split: Split = "validation",
+    runtime: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    flip: bool = False,
+    batch_size: int = 8,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Measure weights on labelled photos.
+
+    Args:
+        weights: A `.safetensors` or `.onnx` file.
+        data: The folder of each dataset by its name in `hemline.data.DATASETS`; None for a set made on the fly.
+        split: `validation` takes the photos that no training has seen, by the split that the weights were trained
+            with; `train` the others; `all` both.
+        runtime: What runs the network.
+        device: What it runs on.
+        flip: Average each answer with that of the mirrored photo.
+        batch_size: Photos that the network sees at a time; the figures do not depend on it.
+        limit: Measure at most so many photos of each set, evenly spaced.
+        progress: Told how far it is.
+
+    Raises:
+        ConfigError: an unknown set or split, or a number below 1.
+        DataError: a dataset is missing, damaged, or has no photo on that side of the split.
+        LabelError: a dataset's words are not explained in the label space of the weights.
+        WeightsError: the weights are missing or damaged.
+        DeviceError: the runtime or device is not here.
+    """
+    _check(data, split, batch_size, limit)
+    metadata = read_metadata(weights)
+    space = _with_teaching(metadata)
+    share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
+    sets: list[tuple[str, Dataset, list[int]]] = []
+    for name, path in data.items():
+        dataset = build_dataset(Data(name=name, path=None if path is None else str(path)), space)
+        indices = split_indices(dataset, split, share)
+        if not indices:
+            raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
+        sets.append((name, dataset, indices if limit is None else _spread(indices, limit)))
+    tagger = Tagger.load(weights, runtime=runtime, device=device, flip=flip)
+    tallies = [
+        _measure(name, dataset, tagger.run, metadata, indices, batch_size, progress) for name, dataset, indices in sets
+    ]
+    return _report(tallies, metadata, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
+
+
+def score_network(
+    network: Network,
+    sources: Sequence[Source],
+    metadata: Metadata,
+    *,
+    device: torch.device,
+    share: float = VALIDATION_SHARE,
+    batch_size: int = 8,
+) -> Report:
+    """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
+
+    Args:
+        network: In evaluation mode.
+        sources: The datasets of the run; `metadata.data` names them in the same order.
+        metadata: Label space, canvas and thresholds.
+        device: Where the network is.
+        share: The share of the groups that validate.
+        batch_size: Photos at a time.
+    """
+
+    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        with torch.inference_mode():
+            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
+        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+
+    tallies = []
+    for source, entry in zip(sources, metadata.data, strict=True):
+        indices = split_indices(source.dataset, "validation", share)
+        if indices:
+            tallies.append(_measure(entry["name"], source.dataset, answer, metadata, indices, batch_size))
+    thresholds = thresholds_of(tallies, metadata)
+    for tally in tallies:                                # F1 is that of the file these thresholds are saved with
+        tally.whole.thresholds = tally.garments.thresholds = np.asarray(thresholds)
+    return _report(tallies, metadata, "torch", str(device), flip=False, split="validation")
+
+
+def score(
+    dataset: Dataset,
+    answer: Answerer,
+    metadata: Metadata,
+    *,
+    name: str,
+    indices: Sequence[int] | None = None,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+) -> SetReport:
+    """Measure whatever answers canvases on a dataset.
+
+    Args:
+        dataset: Its samples are measured at their own size.
+        answer: Canvases (B, H, W, 3) and valid pixels (B, H, W) -> `Answer`.
+        metadata: Label space, canvas and thresholds.
+        name: What the set is called; `ccp` is measured by the protocol.
+        indices: Positions in the dataset; all of them if None.
+        batch_size: Photos that `answer` sees at a time.
+        progress: Told how far it is.
+
+    Raises:
+        DataError, PhotoError: a sample cannot be read.
+    """
+    indices = range(len(dataset)) if indices is None else indices
+    return _measure(name, dataset, answer, metadata, indices, batch_size, progress).report()
+
+
+def choose_mask_thresholds(
+    dataset: Dataset, answer: Answerer, metadata: Metadata, *, indices: Sequence[int], batch_size: int = 8
+) -> tuple[float, ...]:
+    """The (K,) mask thresholds that suit an answerer best on photos with maps; see `thresholds.mask_thresholds`."""
+    space, canvas = metadata.labels, metadata.canvas
+    photos = (
+        (unplace(masks, frame, canvas), truth_map(sample, space))
+        for sample, frame, masks, _ in _answers(dataset, answer, canvas, indices, batch_size)
+        if (sample.targets >= 0).any()
+    )
+    return mask_thresholds(photos, space.competing, space.num_masks)
+
+
+# -- one set -------------------------------------------------------------------------------------------------
+
+
+def _measure(
+    name: str,
+    dataset: Dataset,
+    answer: Answerer,
+    metadata: Metadata,
+    indices: Sequence[int],
+    batch_size: int,
+    progress: Progress | None = None,
+) -> Tally:
+    tally = Tally(name, dataset.terms, metadata)
+    for sample, frame, masks, labels in _answers(dataset, answer, metadata.canvas, indices, batch_size):
+        tally.add(sample, frame, masks, labels)
+        if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):
+            progress(name, tally.photos, len(indices))
+    return tally
+
+
+def _answers(
+    dataset: Dataset, answer: Answerer, canvas: tuple[int, int], indices: Sequence[int], batch_size: int
+) -> Iterator[tuple[Sample, Frame, NDArray[np.float32], NDArray[np.float32]]]:
+    for start in range(0, len(indices), batch_size):
+        samples = [dataset[i] for i in indices[start : start + batch_size]]
+        placed = [place(sample.photo, canvas) for sample in samples]
+        masks, labels = answer(np.stack([c.pixels for c in placed]), np.stack([c.valid for c in placed]))
+        for sample, one, photo_masks, photo_labels in zip(samples, placed, masks, labels, strict=True):
+            yield sample, one.frame, photo_masks, photo_labels
+
+
+def _report(
+    tallies: Sequence[Tally], metadata: Metadata, runtime: str, device: str, *, flip: bool, split: str
+) -> Report:
+    sets = [tally.report() for tally in tallies]
+    return Report(
+        weights=metadata.name,
+        label_space=metadata.labels.name,
+        canvas=metadata.canvas,
+        runtime=runtime,
+        device=device,
+        flip=flip,
+        split=split,
+        sets=sets,
+        label_thresholds=only_better_than_chance(thresholds_of(tallies, metadata), sets, metadata.labels),
+    )
+
+
+# -- what is asked for ---------------------------------------------------------------------------------------
+
+
+def _check(data: Mapping[str, Path | None], split: str, batch_size: int, limit: int | None) -> None:
+    problems = [f"no dataset {name!r}: choose {', '.join(DATASETS)}" for name in data if name not in DATASETS]
+    if not data:
+        problems.append(f"no dataset to measure on: name one of {', '.join(DATASETS)}")
+    if split not in get_args(Split):
+        problems.append(f"split={split!r}: choose {', '.join(get_args(Split))}")
+    if batch_size < 1:
+        problems.append(f"batch_size={batch_size}: 1 or more")
+    if limit is not None and limit < 1:
+        problems.append(f"limit={limit}: 1 or more")
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def _with_teaching(metadata: Metadata) -> LabelSpace:
+    """The label space of the weights, with what the datasets' words say in it: weights do not carry that."""
+    try:
+        shipped = load_label_space(metadata.recipe.get("labels", metadata.labels.name))
+    except LabelError:
+        return metadata.labels
+    return replace(metadata.labels, teach=shipped.teach)
+
+
+def _spread(indices: list[int], most: int) -> list[int]:
+    """At most so many of them, evenly spaced."""
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)]
+
+
+__all__ = [
+    "Answerer", "Progress", "Report", "SetReport", "Split", "choose_mask_thresholds",
+    "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""Losses: dice and binary cross-entropy on masks, binary cross-entropy and "one of" on labels, all with `known`.
+
+Each term is a `Term(total, known)`, so that both can be added up over processes before dividing. Every
+term is always computed, and is 0 where nothing is known. Losses work at the mask head's own stride, against targets
+averaged over each cell, so a cell half covered by a coat asks for one half.
+
+Shapes: B batch, H W canvas, h w the mask head's size, S segments, R regions, K mask classes, L labels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Batch
+from hemline.heads import Dense
+from hemline.heads._blocks import area_resize
+from hemline.labels import LabelSpace
+from hemline.model import Network
+
+SMOOTH = 1.0
+"""Cells added to both sides of dice, so that a class of a few cells does not swing between 0 and 1."""
+
+
+class Term(NamedTuple):
+    """A loss as a sum, and the number of known things it was summed over."""
+
+    total: Tensor
+    known: Tensor
+
+    def mean(self) -> Tensor:
+        """The loss; 0 where nothing was known."""
+        return self.total / self.known.clamp(min=1)
+
+
+class MaskTargets(NamedTuple):
+    """What is true of each cell of the mask head's map."""
+
+    coverage: Tensor
+    """(B, S, h, w) share of the cell that each segment covers, on valid pixels."""
+    target: Tensor
+    """(B, K, h, w) share of the known part that is the class, 0..1."""
+    known: Tensor
+    """(B, K, h, w) share of the cell where the class is known, 0..1."""
+
+
+def mask_targets(batch: Batch, size: torch.Size | tuple[int, int]) -> MaskTargets:
+    """Average the segments of a batch over the cells of a map of `size`."""
+    segments = torch.arange(batch.targets.shape[1], device=batch.segments.device, dtype=torch.uint8)
+    planes = (batch.segments[:, None] == segments.view(1, -1, 1, 1)) & (batch.valid[:, None] > 0)  # (B, S, H, W)
+    coverage = area_resize(planes.to(torch.float32), size)                                         # (B, S, h, w)
+    yes = torch.einsum("bshw,bsk->bkhw", coverage, (batch.targets == 1).to(coverage.dtype))
+    known = torch.einsum("bshw,bsk->bkhw", coverage, (batch.targets >= 0).to(coverage.dtype))
+    return MaskTargets(coverage, yes / known.clamp(min=1e-6), known)
+
+
+def mask_terms(logits: Tensor, targets: MaskTargets) -> dict[str, Term]:
+    """Binary cross-entropy over known cells, and dice per photo and class where the class is there.
+
+    Dice (Milletari et al., 2016, https://arxiv.org/abs/1606.04797) is blind to a class that is absent, so the
+    cross-entropy carries the absent ones. It is summed over classes and averaged over cells.
+    """
+    logits, known = logits.float(), targets.known
+    bce = F.binary_cross_entropy_with_logits(logits, targets.target, weight=known, reduction="sum")
+    valid = known.amax(1).sum()
+    scores = torch.sigmoid(logits) * known
+    truth = targets.target * known
+    overlap = (scores * truth).sum((2, 3))                                                          # (B, K)
+    size = scores.pow(2).sum((2, 3)) + truth.pow(2).sum((2, 3))
+    present = (truth.sum((2, 3)) > 0.5).to(logits.dtype)
+    dice = 1 - (2 * overlap + SMOOTH) / (size + SMOOTH)
+    return {"bce": Term(bce, valid), "dice": Term((dice * present).sum(), present.sum())}
+
+
+def region_masks(logits: Tensor, batch: Batch, targets: MaskTargets) -> Tensor:
+    """The soft mask (B, R, h, w) under which each region's labels are pooled: true where drawn, else predicted."""
+    valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])                  # (B, 1, h, w)
+    index = batch.region_segment.clamp(min=0)[:, :, None, None].expand(-1, -1, *logits.shape[-2:])
+    drawn = targets.coverage.gather(1, index)                                                       # (B, R, h, w)
+    where = batch.region_segment[:, :, None, None]
+    masks = torch.where(where == WHOLE_PHOTO, valid, drawn)
+    if (batch.region_segment == PREDICTED).any():
+        scores = torch.sigmoid(logits.detach().float())[:, None]                                    # (B, 1, K, h, w)
+        predicted = (scores * batch.region_classes[:, :, :, None, None]).amax(2) * valid            # (B, R, h, w)
+        masks = torch.where(where == PREDICTED, predicted, masks)
+    return masks
+
+
+def label_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, Term]:
+    """Binary cross-entropy a group over known labels, plus minus the log of "at least one of" where that is known.
+
+    Args:
+        logits: (B, R, L).
+        batch: Holds what is known.
+        space: Names the groups.
+    """
+    logits = logits.float()
+    known = (batch.labels >= 0).to(logits.dtype)
+    target = batch.labels.clamp(min=0).to(logits.dtype)
+    bce = F.binary_cross_entropy_with_logits(logits, target, weight=known, reduction="none")        # (B, R, L)
+    either = logits[batch.one_of_region[:, 0], batch.one_of_region[:, 1]]                           # (M, L)
+    none = (F.logsigmoid(-either) * batch.one_of).sum(1)                                            # log P(none)
+    one_of = -torch.log(-torch.expm1(none.clamp(max=-1e-6)))                                        # (M,)
+    terms = {}
+    for name, part in space.label_slices.items():
+        asked = batch.one_of[:, part].any(1).to(logits.dtype)
+        terms[name] = Term(
+            bce[..., part].sum() + (one_of * asked).sum(), known[..., part].sum() + asked.sum()
+        )
+    return terms
+
+
+class JointLoss(torch.nn.Module):
+    """One module whose forward returns the losses, so that data-parallel training can wrap it.
+
+    Args:
+        network: The network to train.
+        space: Its label space.
+    """
+
+    def __init__(self, network: Network, space: LabelSpace) -> None:
+        super().__init__()
+        self.network = network
+        self.space = space
+
+    def forward(self, batch: Batch) -> dict[str, Term]:
+        """A batch -> the named terms: `bce`, `dice`, `category` and one for each attribute group."""
+        dense: Dense = self.network.dense(batch.pixels)
+        targets = mask_targets(batch, dense.logits.shape[-2:])
+        labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets))
+        return mask_terms(dense.logits, targets) | label_terms(labels, batch, self.space)

@@ -1,0 +1,279 @@
+"""What a weights file says of itself: label space, canvas, thresholds, recipe, figures, data and terms.
+
+The same JSON stands in both forms of the weights, under the key `hemline`: in the header of a `.safetensors`
+file and in the `metadata_props` of an `.onnx` file. It is read here without safetensors, onnx or any other
+package, without reading a single weight, and nothing in the file is ever executed.
+
+    .safetensors   8 bytes, little-endian: length of the header; the header, JSON; the weights
+                   https://github.com/huggingface/safetensors#format
+    .onnx          a protobuf `ModelProto`; field 14 holds key = 1, value = 2 pairs
+                   https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypeGuard
+
+from hemline.errors import LabelError, WeightsError
+from hemline.labels import LabelSpace
+
+FORMAT_VERSION = 1
+"""The newest layout of the metadata that this version reads."""
+KEY = "hemline"
+MAX_HEADER = 100_000_000
+"""Bytes of metadata that are read at most: the limit of the safetensors format."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a weights file says of itself."""
+
+    name: str
+    """What the weights are called: `street`."""
+    labels: LabelSpace
+    """The label space they answer with."""
+    canvas: tuple[int, int]
+    """Height and width in pixels of the canvas that photos are placed on."""
+    mask_thresholds: tuple[float, ...]
+    """(K,) probabilities above which a pixel may belong to each mask class; 1.0 never, 0.0 always."""
+    label_thresholds: tuple[float, ...]
+    """(L,) probabilities above which a label is reported, of the photo and of a garment alike."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The configuration they were trained with, as it ran."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Figures measured on the validation data, with their protocol."""
+    data: list[dict[str, Any]] = field(default_factory=list)
+    """The datasets they learnt from: name, terms, number of photos."""
+    license: str = ""
+    hemline_version: str = ""
+    """The version of Hemline that wrote them."""
+    format_version: int = FORMAT_VERSION
+    weights_sha256: str = ""
+    """In an exported graph: the SHA-256 of the checkpoint that it was made from."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no network of this label space can mean.
+
+        Raises:
+            WeightsError: the canvas or a threshold is out of range, or the thresholds are not one a channel.
+        """
+        if len(self.canvas) != 2 or not all(_is_whole(side) and side > 0 for side in self.canvas):
+            raise WeightsError(f"metadata of {self.name!r}: canvas {self.canvas} is no height and width")
+        counts = {"mask_thresholds": self.labels.num_masks, "label_thresholds": self.labels.num_labels}
+        for key, count in counts.items():
+            values = getattr(self, key)
+            if len(values) != count or not all(_is_number(value) and 0 <= value <= 1 for value in values):
+                raise WeightsError(
+                    f"metadata of {self.name!r}: {key} must be {count} probabilities from 0 to 1, "
+                    f"one for each channel of label space {self.labels.name!r}"
+                )
+
+    def to_json(self) -> str:
+        """The metadata as strict JSON, which `from_json` reads back; NaN and infinite figures become null."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return json.dumps(_finite(values | {"labels": self.labels.to_dict()}), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Metadata:
+        """Read what `to_json` wrote; keys that this version does not know are left out.
+
+        Raises:
+            WeightsError: the text is not Hemline's metadata, or is of a newer format.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise WeightsError(f"the metadata is not JSON: {error}") from error
+        version = values.get("format_version") if isinstance(values, Mapping) else None
+        if not _is_whole(version) or version < 1:
+            raise WeightsError("the metadata names no format version, so Hemline did not write it")
+        if version > FORMAT_VERSION:
+            raise WeightsError(
+                f"the weights are of format {version}, and this version of Hemline reads format "
+                f"{FORMAT_VERSION}; upgrade it to {values.get('hemline_version') or 'the newest'} or later"
+            )
+        try:
+            return cls(**_typed(values))
+        except (LabelError, TypeError, ValueError) as error:
+            raise WeightsError(f"the metadata is damaged: {error}") from error
+
+
+def read_metadata(path: str | Path) -> Metadata:
+    """Read the metadata of a `.safetensors` or `.onnx` weights file; the weights themselves are not read.
+
+    Raises:
+        WeightsError: the file is missing, cut short, not Hemline's, or of a newer format.
+    """
+    path = Path(path)
+    readers = {".safetensors": _safetensors_text, ".onnx": _onnx_text}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsError(f"{path}: weights are a .safetensors or an .onnx file")
+    try:
+        with path.open("rb") as file:
+            text = reader(file)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such weights file") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    if text is None:
+        raise WeightsError(f"{path}: not weights of Hemline, which carry {KEY!r} metadata")
+    try:
+        return Metadata.from_json(text)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+# -- safetensors ---------------------------------------------------------------------------------------------
+
+
+def _safetensors_text(file: BinaryIO) -> str | None:
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    opening = file.read(1)
+    if size < 9:
+        raise WeightsError(f"cut short: {size} bytes are no weights; copy or download the file again")
+    if opening != b"{" or not 2 <= length <= MAX_HEADER:
+        raise WeightsError("not a safetensors file: it does not open with a header")
+    if 8 + length > size:
+        raise WeightsError("cut short within its header; copy or download the file again")
+    try:
+        header = json.loads(opening + file.read(length - 1))
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        missing = 8 + length + max(ends, default=0) - size
+        text = header.get("__metadata__", {}).get(KEY)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise WeightsError("not a safetensors file: its header is malformed") from error
+    if missing > 0:
+        raise WeightsError(f"cut short by {missing} bytes of weights; copy or download the file again")
+    return text if isinstance(text, str) else None
+
+
+# -- protobuf, as far as ONNX needs it -----------------------------------------------------------------------
+
+_MODEL_FIELDS = frozenset(range(1, 33))  # ModelProto uses 1 to 26; a little room for later versions of ONNX
+_IR_VERSION, _GRAPH, _METADATA_PROPS = 1, 7, 14
+_BROKEN = "not an ONNX file, or cut short; copy or download the file again"
+
+
+def _onnx_text(file: BinaryIO) -> bytes | None:
+    size = os.fstat(file.fileno()).st_size
+    found: bytes | None = None
+    graph = False
+    while (start := file.tell()) < size:
+        number, value = _next_field(file, size, keep=_METADATA_PROPS)
+        if number not in _MODEL_FIELDS or (start == 0 and number != _IR_VERSION):
+            raise WeightsError(_BROKEN)
+        graph |= number == _GRAPH
+        if number == _METADATA_PROPS and value is not None:
+            pair = _pair(value)
+            found = pair[1] if pair[0] == KEY.encode() else found
+    if not graph:
+        raise WeightsError("cut short: it has no graph; copy or download the file again")
+    return found
+
+
+def _next_field(file: BinaryIO, end: int, *, keep: int) -> tuple[int, bytes | None]:
+    """Move past one field of a protobuf message; its bytes are read only where it is number `keep`."""
+    number, kind = divmod(_varint(file), 8)
+    if kind == 0:
+        _varint(file)
+        return number, None
+    if kind not in (1, 2, 5):
+        raise WeightsError(_BROKEN)
+    length = _varint(file) if kind == 2 else {1: 8, 5: 4}[kind]
+    if file.tell() + length > end:
+        raise WeightsError(_BROKEN)
+    if number == keep and kind == 2:
+        if length > MAX_HEADER:
+            raise WeightsError(f"its metadata takes {length} bytes, more than the {MAX_HEADER} that are read")
+        return number, file.read(length)
+    file.seek(length, os.SEEK_CUR)
+    return number, None
+
+
+def _pair(message: bytes) -> tuple[bytes, bytes]:
+    """The key and the value of a `StringStringEntryProto`."""
+    pair = {1: b"", 2: b""}
+    file = BytesIO(message)
+    while (start := file.tell()) < len(message):
+        number, value = _next_field(file, len(message), keep=message[start] >> 3)
+        if number in pair and value is not None:
+            pair[number] = value
+    return pair[1], pair[2]
+
+
+def _varint(file: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise WeightsError(_BROKEN)
+
+
+# -- plain data ----------------------------------------------------------------------------------------------
+
+
+_KINDS: dict[str, type[Any]] = {
+    "name": str,
+    "labels": dict,
+    "canvas": list,
+    "mask_thresholds": list,
+    "label_thresholds": list,
+    "recipe": dict,
+    "metrics": dict,
+    "data": list,
+    "license": str,
+    "hemline_version": str,
+    "format_version": int,
+    "weights_sha256": str,
+}
+_REQUIRED = ("name", "labels", "canvas", "mask_thresholds", "label_thresholds")
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Metadata` in plain JSON, each as the field's own type.
+
+    Raises:
+        TypeError: a field is missing or of another type.
+        LabelError: the label space is malformed.
+    """
+    if missing := [key for key in _REQUIRED if key not in values]:
+        raise TypeError(f"{', '.join(missing)} missing")
+    if wrong := [key for key, kind in _KINDS.items() if key in values and not isinstance(values[key], kind)]:
+        raise TypeError(f"{', '.join(wrong)} of another type than expected")
+    typed = {key: values[key] for key in _KINDS if key in values}
+    typed |= {key: tuple(values[key]) for key in ("canvas", "mask_thresholds", "label_thresholds")}
+    return typed | {"labels": LabelSpace.from_dict(values["labels"])}
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  plain data of any depth
+    """The value with every NaN and infinity made null, which is all that strict JSON can say."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,102 @@
+"""The network: one backbone, one mask head, one label head.
+
+Shapes: B batch, H W canvas, h w the mask head's size (canvas / 4), K mask classes, L labels, N masks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hemline.backbone import Backbone
+from hemline.config import Config
+from hemline.heads import HEADS, Dense, MultiLabel
+from hemline.heads._blocks import area_resize
+from hemline.labels import LabelSpace
+
+
+class Output(NamedTuple):
+    """What the network answers for a batch of canvases."""
+
+    masks: Tensor
+    """(B, K, h, w) logits, one map a mask class."""
+    labels: Tensor
+    """(B, 1 + K, L) logits: of the whole photo, then under the mask of each class; an empty mask means nothing."""
+
+
+class Network(nn.Module):
+    """Photo -> mask logits and label logits.
+
+    Args:
+        space: The label space that it answers with.
+        backbone: Makes the features.
+        mask_head: Features -> `Dense`.
+        label_head: Maps and masks -> label logits.
+    """
+
+    def __init__(self, space: LabelSpace, backbone: Backbone, mask_head: nn.Module, label_head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.mask_head = mask_head
+        self.label_head = label_head
+        competing = torch.zeros(space.num_masks, dtype=torch.bool)
+        competing[list(space.competing)] = True
+        self.competing: Tensor
+        self.thresholds: Tensor
+        self.register_buffer("competing", competing, persistent=False)
+        self.register_buffer("thresholds", torch.zeros(space.num_masks))  # logits; see `set_mask_thresholds`
+
+    def set_mask_thresholds(self, probabilities: Tensor) -> None:
+        """Set the (K,) probabilities above which a pixel may belong to each class."""
+        self.thresholds.copy_(torch.logit(probabilities.clamp(1e-4, 1 - 1e-4)))
+
+    def dense(self, pixels: Tensor) -> Dense:
+        """Photos (B, H, W, 3) uint8 -> mask logits and the maps that the label head pools."""
+        dense: Dense = self.mask_head(self.backbone(pixels))
+        return dense
+
+    def forward(self, pixels: Tensor, valid: Tensor) -> Output:
+        """Photos (B, H, W, 3) uint8 and their valid pixels (B, H, W) uint8 -> `Output`."""
+        dense = self.dense(pixels)
+        area = area_resize(valid[:, None].to(dense.logits.dtype), dense.logits.shape[-2:])  # (B, 1, h, w)
+        masks = torch.cat([area, self.decide(dense.logits) * area], dim=1)                  # (B, 1 + K, h, w)
+        return Output(dense.logits, self.label_head(dense.maps, masks))
+
+    def decide(self, logits: Tensor) -> Tensor:
+        """Mask logits (B, K, h, w) -> the masks (B, K, h, w) of 0 and 1 that are the answer.
+
+        A pixel belongs to the competing class with the largest margin over its threshold, or to none.
+        """
+        margins = logits - self.thresholds.view(1, -1, 1, 1)
+        margins = margins.masked_fill(~self.competing.view(1, -1, 1, 1), -torch.inf)
+        best = margins.amax(1, keepdim=True).clamp(min=0)
+        return (margins > 0).to(logits.dtype) * (margins >= best).to(logits.dtype)
+
+
+def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, trunk_weights: bool = True) -> Network:
+    """Build the network of a recipe.
+
+    Args:
+        config: The recipe.
+        space: Its label space.
+        head: A mask head of your own instead of the recipe's; see the contract in `hemline.heads`.
+        trunk_weights: Load the recipe's trunk weights; False where a checkpoint is loaded afterwards.
+
+    Raises:
+        ConfigError: the backbone or its weights do not fit.
+    """
+    backbone = Backbone(
+        config.backbone.name,
+        pretrained=config.backbone.pretrained and trunk_weights,
+        weights=config.backbone.weights if trunk_weights else None,
+    )
+    if head is None:
+        head = HEADS[config.head.name](backbone.channels, backbone.strides, space.num_masks, **config.head.options)
+    map_channels: list[int] = head.map_channels  # type: ignore[assignment]  # nn.Module hides what it holds
+    sizes = {name: part.stop - part.start for name, part in space.label_slices.items()}
+    label_head = MultiLabel(
+        map_channels, sizes, hidden=config.label_head.hidden, dropout=config.label_head.dropout
+    )
+    return Network(space, backbone, head, label_head)

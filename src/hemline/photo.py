@@ -1,0 +1,257 @@
+"""Photos: find them, read them as sRGB pixels, place them on the network's canvas and bring its answers back.
+
+    files, folders, globs --find_photos--> paths --read_photo--> (H, W, 3) --place--> Canvas + Frame
+    logits at any stride of the canvas --unplace--> logits at the photo's own size
+
+Pixel i spans i to i + 1 and its centre is i + 0.5, in the photo, on the canvas and in every map (half-pixel centres).
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemline._decode import check_size, decode
+from hemline.errors import PhotoError
+
+Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
+"""What `read_photo` reads: a path, the bytes of a file, a PIL image, or an array."""
+
+PHOTO_SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm",
+    ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""Ends of file names, in lower case, that count as photos when a folder or glob is searched."""
+
+MAX_PIXELS = 200_000_000
+"""The largest photo read by default, in pixels; its array takes 600 MB."""
+
+PADDING = 127
+"""Grey of the canvas around the photo."""
+
+
+class Frame(NamedTuple):
+    """Where a photo lies on its canvas; what `unplace` needs to undo `place`."""
+
+    top: int
+    """First row of the photo, in canvas pixels."""
+    left: int
+    """First column of the photo, in canvas pixels."""
+    height: int
+    """Rows of the canvas that the photo fills, at least 1."""
+    width: int
+    """Columns of the canvas that the photo fills, at least 1."""
+    photo_height: int
+    """Rows of the photo itself, in its own pixels."""
+    photo_width: int
+    """Columns of the photo itself, in its own pixels."""
+
+
+class Canvas(NamedTuple):
+    """A photo placed on a canvas of fixed size (H, W)."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB; grey around the photo."""
+    valid: NDArray[np.uint8]
+    """(H, W) 1 on the photo, 0 around it."""
+    frame: Frame
+
+
+def find_photos(patterns: Sequence[str | Path]) -> list[Path]:
+    """List the photos that files, folders and globs name.
+
+    A file is taken whatever its name ends in. Folders are searched through and through, and a glob (`*`, `?`, `[a-z]`,
+    `**`) stands for the photos and folders that it matches; there, names end in one of `PHOTO_SUFFIXES`, and what
+    begins with a dot is passed over.
+
+    Args:
+        patterns: Paths of files or folders, or globs.
+
+    Returns:
+        Every photo once: in the order of the patterns, and sorted within a folder or glob.
+
+    Raises:
+        PhotoError: a file or folder does not exist or cannot be read, or a folder or glob holds no photo; all of them
+            are named.
+    """
+    found: dict[Path, None] = {}
+    problems: list[str] = []
+    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
+        try:
+            found |= dict.fromkeys(_find(str(pattern)))
+        except PhotoError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(f"{pattern}: cannot be read: {error.strerror}")
+    if problems:
+        raise PhotoError("; ".join(problems))
+    return list(found)
+
+
+def read_photo(
+    source: Photo, *, channels: Literal["rgb", "bgr"] = "rgb", max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Read a photo as the eye would see it.
+
+    It is turned as its EXIF says, brought to sRGB by its colour profile, laid on white where it is transparent, and
+    scaled to 8 bits. Of an animation, the first frame counts (of a PIL image, the current one). A broken colour
+    profile or EXIF block is passed over; a file that ends too early is an error, never a half-grey picture.
+
+    Args:
+        source: A path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3), (H, W, 4) or (H, W).
+        channels: Order of the colours in an array; says nothing about other sources.
+        max_pixels: The largest photo to accept, width times height.
+
+    Returns:
+        (H, W, 3) RGB, always a new array.
+
+    Raises:
+        PhotoError: the photo cannot be found, opened or decoded, or is too large.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, channels, max_pixels)
+    if isinstance(source, Image.Image):
+        name = str(getattr(source, "filename", "")) or f"PIL image of {source.width} x {source.height} pixels"
+        return decode(source, name, max_pixels)
+    if isinstance(source, bytes):
+        return decode(BytesIO(source), f"photo of {len(source):,} bytes", max_pixels)
+    if isinstance(source, str | Path):
+        with _open(Path(source)) as stream:
+            return decode(stream, str(source), max_pixels)
+    raise PhotoError(
+        f"a photo is a path, the bytes of a file, a PIL image or a numpy array, not {type(source).__name__}"
+    )
+
+
+def place(photo: NDArray[np.uint8], size: tuple[int, int]) -> Canvas:
+    """Place a photo in the middle of a canvas: as large as fits, its aspect ratio kept, grey around it.
+
+    A photo so long that its short side would vanish keeps one pixel of it.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        size: (height, width) of the canvas.
+    """
+    photo_height, photo_width = photo.shape[:2]
+    scale = min(size[0] / photo_height, size[1] / photo_width)
+    height = min(size[0], max(1, round(photo_height * scale)))
+    width = min(size[1], max(1, round(photo_width * scale)))
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+
+    pixels = np.full((*size, 3), PADDING, np.uint8)
+    valid = np.zeros(size, np.uint8)
+    inside = slice(top, top + height), slice(left, left + width)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels[inside] = cv2.resize(photo, (width, height), interpolation=method)
+    valid[inside] = 1
+    return Canvas(pixels, valid, Frame(top, left, height, width, photo_height, photo_width))
+
+
+def unplace(
+    maps: NDArray[np.float32], frame: Frame, size: tuple[int, int], to: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Bring maps of the canvas back to the photo, bilinearly.
+
+    Cells that lie wholly outside the photo have no say: the outermost cells that touch the photo are repeated over
+    them first.
+
+    Args:
+        maps: (K, h, w) logits, one cell for each H/h x W/w pixels of the canvas.
+        frame: Where the photo lies on the canvas.
+        size: (H, W) of the canvas.
+        to: (height, width) of the answer; the photo's own size if None.
+
+    Returns:
+        (K, height, width).
+    """
+    to_height, to_width = (frame.photo_height, frame.photo_width) if to is None else to
+    rows = _nearest_cells(frame.top, frame.height, size[0], maps.shape[1])
+    columns = _nearest_cells(frame.left, frame.width, size[1], maps.shape[2])
+    inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
+
+    answer = np.empty((len(maps), to_height, to_width), np.float32)
+    for source, target in zip(maps, answer, strict=True):  # one by one: OpenCV is slow on many channels at once
+        cells = np.asarray(source[rows[:, None], columns], np.float32)
+        on_canvas = cv2.resize(cells, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(on_canvas[inside], (to_width, to_height), dst=target, interpolation=cv2.INTER_LINEAR)
+    return answer
+
+
+def _nearest_cells(start: int, length: int, canvas: int, cells: int) -> NDArray[np.intp]:
+    """For each cell along one side of a map, the nearest cell that touches canvas pixels start to start + length."""
+    first = start * cells // canvas
+    last = -(-(start + length) * cells // canvas) - 1
+    return np.arange(cells).clip(first, last)
+
+
+def _find(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    if pattern and path.is_file():
+        return [path]
+    if pattern and path.is_dir():
+        photos = _photos_below(path)
+        if not photos:
+            raise PhotoError(f"{pattern}: no photo in this folder (names ending in {', '.join(PHOTO_SUFFIXES)})")
+        return photos
+    if not glob.has_magic(pattern):
+        raise PhotoError(f"{pattern or repr(pattern)}: no such file or folder")
+    photos = []
+    for match in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207, Path.glob refuses absolute patterns
+        photos += _photos_below(match) if match.is_dir() else [match] if _is_photo(match.name) else []
+    if not photos:
+        raise PhotoError(f"{pattern}: no photo matches (names ending in {', '.join(PHOTO_SUFFIXES)})")
+    return sorted(photos)
+
+
+def _photos_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise PhotoError(f"{error.filename}: this folder cannot be read: {error.strerror}")
+
+    photos = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        photos += [Path(parent, name) for name in names if _is_photo(name)]
+    return sorted(photos)
+
+
+def _is_photo(name: str) -> bool:
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        if path.is_file():  # a pipe or device may never end
+            return path.open("rb")
+        if path.is_dir():
+            raise PhotoError(f"{path}: a folder, not a photo; find_photos lists the photos in it")
+        raise PhotoError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
+        raise PhotoError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _from_array(array: NDArray[np.uint8], channels: str, max_pixels: int) -> NDArray[np.uint8]:
+    if channels not in ("rgb", "bgr"):
+        raise PhotoError(f'channels={channels!r}: say "rgb" or "bgr"')
+    shape = array.shape
+    if array.dtype != np.uint8 or 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
+        raise PhotoError(
+            f"array of {array.dtype} and shape {shape}: a photo is an array of uint8 (0-255) and "
+            "shape (H, W, 3), (H, W, 4) or (H, W)"
+        )
+    check_size("array", shape[1], shape[0], max_pixels)
+    if len(shape) == 2:
+        return np.repeat(array[..., None], 3, axis=2)
+    if channels == "bgr":
+        array = array[..., [2, 1, 0, 3][: shape[2]]]
+    if shape[2] == 4:
+        return decode(Image.fromarray(np.ascontiguousarray(array)), "array", max_pixels)
+    return np.array(array, order="C")

@@ -1,0 +1,185 @@
+"""What an evaluation found: plain data for JSON, and tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from hemline._bootstrap import Figure
+from hemline.metrics import FREQUENT, LabelReport, MaskReport
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """How well one dataset's photos are answered."""
+
+    name: str
+    photos: int
+    terms: str
+    masks: MaskReport | None
+    """None where the set draws nothing."""
+    labels: LabelReport | None
+    """Labels of the whole photo; None where nothing is known of any."""
+    garments: LabelReport | None
+    """Attributes under the garment's own predicted mask, where its category carries them; None likewise."""
+    garments_missed: int
+    """Garments of known attributes that the network does not find: they count as not having any."""
+    left_out: list[str]
+    """Labels that the set does not know well enough to score: nowhere both a yes and a no."""
+    by_protocol: bool
+    """Whether the mask classes are those of `taxonomies/protocol.yaml`."""
+    floor: dict[str, float]
+    """What the protocol wants beaten."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well weights answer, set by set."""
+
+    weights: str
+    """What they are called."""
+    label_space: str
+    canvas: tuple[int, int]
+    """(height, width) in pixels."""
+    runtime: str
+    device: str
+    flip: bool
+    split: str
+    sets: list[SetReport]
+    label_thresholds: tuple[float, ...]
+    """(L,) the thresholds that would have suited these photos best; those in use stand in the tables."""
+
+    @property
+    def headline(self) -> float:
+        """One number to choose between checkpoints, 0..1: the mean of mean IoU (over sets) and mean AP (likewise)."""
+        ious = [part.masks.mean_iou.value for part in self.sets if part.masks]
+        precisions = [
+            labels.mean_average_precision.value
+            for part in self.sets
+            for labels in (part.labels, part.garments)
+            if labels and labels.labels
+        ]
+        kinds = [fmean(values) for values in (ious, precisions) if values]
+        return fmean(kinds) if kinds else 0.0
+
+    def summary(self) -> dict[str, float | None]:
+        """The few numbers of each set that a log needs: `ccp.mean_iou` and so on."""
+        numbers: dict[str, float] = {"headline": self.headline}
+        for part in self.sets:
+            if part.masks:
+                for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
+                    numbers[f"{part.name}.{key}"] = getattr(part.masks, key).value
+            for key, labels in (("labels", part.labels), ("garments", part.garments)):
+                if labels:
+                    numbers[f"{part.name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
+                    for choice in labels.choices:
+                        numbers[f"{part.name}.{key}.{choice.group}.top1"] = choice.top1.value
+        return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; what cannot be said is None."""
+        plain: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(self)})
+        return plain
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  plain data of any depth
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# -- tables --------------------------------------------------------------------------------------------------
+
+
+def report_table(report: Report) -> list[Table]:
+    """The report as tables, in reading order; whoever calls prints them."""
+    tables = []
+    for part in report.sets:
+        if part.masks:
+            tables.append(_mask_table(part, part.masks, report))
+        if part.labels:
+            tables.append(_label_table(part, part.labels, "labels of the photo"))
+        if part.garments:
+            tables.append(_label_table(part, part.garments, "attributes of garments"))
+        if tables and part.left_out:
+            caption = str(tables[-1].caption or "")
+            said = f"Left out, as {part.name} knows no yes or no no of them here: {', '.join(part.left_out)}."
+            tables[-1].caption = f"{caption}\n{escape(said)}".strip()
+    return tables
+
+
+def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
+    table = _table(f"{part.name}: masks, {masks.photos} photos ({report.split})", "class")
+    for heading in ("photos", "pixels", "IoU", "95 %", "all bg", "Dice"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    pixels = sum(c.pixels for c in masks.classes)
+    for c in masks.classes:
+        share = f"{c.pixels / pixels:.1%}"
+        table.add_row(escape(c.name), str(c.photos), share, *_cells(c.iou), _number(c.dice.value))
+    table.add_section()
+    rows: list[tuple[str, Figure, str]] = [
+        (f"mean of {len(masks.classes)}", masks.mean_iou, _number(masks.mean_dice.value)),
+        (f"mean of {masks.frequent_classes} in {FREQUENT}+ photos", masks.frequent_mean_iou, ""),
+        ("pixel accuracy", masks.pixel_accuracy, ""),
+        ("foreground accuracy", masks.foreground_accuracy, ""),
+    ]
+    for name, figure, dice in rows:
+        table.add_row(name, "", "", *_cells(figure), dice, style="bold")
+    said = "The classes of protocol.yaml." if part.by_protocol else "The classes of the label space."
+    if part.floor:
+        said += f" To beat: {', '.join(f'{k} {v:.3f}' for k, v in part.floor.items())}."
+    if masks.left_out:
+        said += f" In neither truth nor answer: {', '.join(masks.left_out)}."
+    table.caption = escape(said)
+    return table
+
+
+def _label_table(part: SetReport, labels: LabelReport, what: str) -> Table:
+    table = _table(f"{part.name}: {what}, {labels.photos} photos", "label")
+    for heading in ("yes/known", "AP", "95 %", "chance", "F1", "95 %", "always", "at"):  # the rest is in the JSON
+        table.add_column(heading, justify="right", no_wrap=True)
+    for label in labels.labels:
+        table.add_row(
+            escape(label.name),
+            f"{label.positives}/{label.known}",
+            *_cells(label.average_precision),
+            *_cells(label.f1),
+            _number(label.threshold),
+        )
+    table.add_section()
+    name = f"mean of {len(labels.labels)}"
+    table.add_row(name, "", *_cells(labels.mean_average_precision), style="bold")
+    for choice in labels.choices:
+        table.add_row(escape(f"top-1 {choice.group}"), str(choice.rows), *_cells(choice.top1), style="bold")
+    if what.startswith("attributes") and part.garments_missed:
+        table.caption = f"{part.garments_missed} garments were not found; they count as having no attribute."
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", caption_justify="left",
+        box=box.SIMPLE_HEAD, header_style="bold dim",
+    )  # fmt: skip
+    table.add_column(first, style="bold", overflow="fold")
+    return table
+
+
+def _cells(figure: Figure) -> Iterable[str]:
+    low, high = _number(figure.low), _number(figure.high)
+    return _number(figure.value), f"{low}-{high}", _number(figure.trivial)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".lstrip("0") if 0 < value < 1 else f"{value:.3g}" if math.isfinite(value) else "-"

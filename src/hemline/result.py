@@ -1,0 +1,305 @@
+"""The answer: what is worn in a photo, where, in which colours, with which attributes.
+
+Scores, thresholds and masks of the photo's size are made here and nowhere else (`read_answer`).
+
+One garment a category: several people's shoes are one garment `shoe` with one mask of many parts, since the network
+draws classes, not instances. Masks of garments found by their pixels share no pixel; the region of a garment that is
+known by the photo's label alone (`found_by: label`) is a guess and may lie over others.
+
+Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemline import masks as mask_forms
+from hemline._regions import Maps, best_region, classes_with_cells, find_regions, logit, sigmoid
+from hemline.colour import Colour, colours
+from hemline.labels import Category, LabelSpace
+from hemline.masks import Mask, MaskFormat
+from hemline.metadata import Metadata
+from hemline.photo import Frame
+
+SCHEMA_VERSION = "1.0"
+"""Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
+LEAST_REGION = 0.1
+"""A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
+
+
+class ScoredLabel(NamedTuple):
+    """A word of the label space, and how sure the network is of it."""
+
+    group: str
+    """`category`, or the attribute group: `sleeve length`."""
+    label: str
+    id: int | str
+    """The publisher's number, or our own word where the publisher has none."""
+    score: float
+    """Probability, 0..1."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return self._asdict() | {"score": round(self.score, 4)}
+
+
+@dataclass(eq=False)
+class Garment:
+    """One category that is worn in a photo."""
+
+    category: str
+    category_id: int
+    """The publisher's number."""
+    outfit_part: str | None
+    """One of `labels.OUTFIT_PARTS`; None for parts of garments."""
+    score: float
+    """Found by its mask: the mean over its pixels of the probability, shifted so that the threshold is 0.5. Found by
+    the photo's label: the probability of that label. 0..1."""
+    area: float
+    """Share of the photo, 0..1; 0 where there is no mask."""
+    box: tuple[int, int, int, int] | None
+    """(x, y, width, height) in pixels around the mask; None where there is none."""
+    mask: Mask | None = field(repr=False)
+    """(H, W) True on the garment, or None where the photo's label says that it is there and no pixel does."""
+    found_by: Literal["mask", "label"]
+    colours: list[Colour]
+    attributes: list[ScoredLabel]
+
+    def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
+        """Plain JSON; scores rounded to four digits."""
+        return {
+            "category": self.category,
+            "category_id": self.category_id,
+            "outfit_part": self.outfit_part,
+            "score": round(self.score, 4),
+            "area": round(self.area, 6),
+            "box": None if self.box is None else list(self.box),
+            "mask": mask_forms.encode(self.mask, mask_format),
+            "found_by": self.found_by,
+            "colours": [colour._asdict() | {"share": round(colour.share, 4)} for colour in self.colours],
+            "attributes": [attribute.to_dict() for attribute in self.attributes],
+        }
+
+    def mask_image(self) -> Image.Image:
+        """The mask as a black and white picture of the photo's size, one bit a pixel.
+
+        Raises:
+            ValueError: the garment has no mask.
+        """
+        return Image.fromarray(self._mask_or_refuse())
+
+    def cutout(self, photo: NDArray[np.uint8]) -> Image.Image:
+        """The garment alone, RGBA, cropped to its box; what lies around it is transparent, and gone.
+
+        Args:
+            photo: (H, W, 3) RGB, the photo that the garment was found in.
+
+        Raises:
+            ValueError: the garment has no mask.
+        """
+        mask = self._mask_or_refuse()
+        x, y, width, height = self.box or mask_forms.box(mask)
+        crop = slice(y, y + height), slice(x, x + width)
+        alpha = mask[crop][..., None].astype(np.uint8)
+        return Image.fromarray(np.concatenate([photo[crop] * alpha, alpha * 255], axis=2))
+
+    def _mask_or_refuse(self) -> Mask:
+        if self.mask is None:
+            raise ValueError(f"{self.category} has no mask, for the photo's label alone says that it is there")
+        return self.mask
+
+
+@dataclass(eq=False)
+class Result:
+    """What is worn in one photo."""
+
+    photo: str
+    """The photo's name."""
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    garments: list[Garment]
+    """Largest first."""
+    labels: list[ScoredLabel]
+    """What the photo as a whole shows: its categories, surest first, then the attribute groups."""
+    pixels: NDArray[np.uint8] = field(repr=False)
+    """(H, W, 3) RGB, kept for `draw` and cut-outs."""
+    space: LabelSpace = field(repr=False)
+
+    def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
+        """Plain JSON, as `result.schema.json` describes it; scores rounded to four digits.
+
+        Args:
+            mask_format: `rle`, `png`, `polygons` or `none`: see the functions of `hemline.masks`.
+        """
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "photo": self.photo,
+            "size": {"height": self.size[0], "width": self.size[1]},
+            "garments": [garment.to_dict(mask_format) for garment in self.garments],
+            "labels": [label.to_dict() for label in self.labels],
+        }
+
+    def to_coco(self) -> dict[str, Any]:
+        """This photo as a COCO file's content; `to_coco` puts several together."""
+        return to_coco([self])
+
+    def draw(self) -> Image.Image:
+        """The photo with every garment outlined, beside a legend."""
+        from hemline.draw import draw
+
+        return draw(self.pixels, self)
+
+
+def to_coco(results: Sequence[Result]) -> dict[str, Any]:
+    """Results as the content of a COCO file, in Fashionpedia's dialect (`attribute_ids`).
+
+    Garments without a mask have nothing that COCO could hold and are left out. `attribute_ids` holds the publisher's
+    numbers only; `attribute_names` holds all words, also those that have no number.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, result in enumerate(results, start=1):
+        height, width = result.size
+        images.append({"id": image_id, "file_name": result.photo, "height": height, "width": width})
+        for garment in result.garments:
+            if garment.mask is not None:
+                number = {"id": len(annotations) + 1, "image_id": image_id}
+                annotations.append(number | _coco_annotation(garment, garment.mask))
+    spaces = {result.space.name: result.space for result in results}.values()
+    categories = {c.id: c for space in spaces for c in space.categories if c.shown}
+    attributes = {x.id: x for space in spaces for x in space.labels if x.shown and isinstance(x.id, int)}
+    return {
+        "info": {"description": "garments found by Hemline", "version": SCHEMA_VERSION},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": c.id, "name": c.name, "supercategory": c.supercategory} for c in categories.values()],
+        "attributes": [{"id": x.id, "name": x.name, "supercategory": x.group} for x in attributes.values()],
+    }
+
+
+def _coco_annotation(garment: Garment, mask: Mask) -> dict[str, Any]:
+    return {
+        "category_id": garment.category_id,
+        "segmentation": mask_forms.rle(mask),
+        "bbox": list(mask_forms.box(mask)),
+        "area": int(np.count_nonzero(mask)),
+        "iscrowd": 0,
+        "score": round(garment.score, 4),
+        "attribute_ids": [attribute.id for attribute in garment.attributes if isinstance(attribute.id, int)],
+        "attribute_names": [attribute.label for attribute in garment.attributes],
+    }
+
+
+def read_answer(
+    masks: NDArray[np.float32],
+    labels: NDArray[np.float32],
+    canvas_size: tuple[int, int],
+    frame: Frame,
+    metadata: Metadata,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    min_score: float | None = None,
+) -> Result:
+    """Turn the network's logits for one photo into its answer.
+
+    A pixel belongs to the competing class with the largest margin over its threshold, or to none where no margin is
+    above 0. Each mask is then freed of speckles and its small holes are filled (`hemline.masks`). A category that won
+    no pixel but whose label passes for the whole photo is a garment too, so that labels and garments agree.
+
+    Args:
+        masks: (K, h, w) logits on the canvas.
+        labels: (1 + K, L) logits: of the whole photo, then under the mask of each class.
+        canvas_size: (height, width) of the canvas in pixels.
+        frame: Where the photo lies on the canvas.
+        metadata: Of the weights that answered: label space and thresholds.
+        photo: (H, W, 3) RGB.
+        name: The photo's name.
+        min_score: Nothing that scores lower is in the answer, and no label whose garment scores lower; None leaves
+            it to the thresholds.
+    """
+    space = metadata.labels
+    maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), space.competing)
+    regions, pooled = find_regions(maps, len(space.categories)), classes_with_cells(maps)
+    thresholds, least = logit(metadata.label_thresholds), min_score or 0.0
+    garments = []
+    for category in (c for c in space.categories if c.shown):
+        k = category.index
+        if k in regions:
+            mask, score = regions[k]
+            said = _attributes(space, labels[1 + k], thresholds, {category.name}, least) if k in pooled else []
+            garments.append(_garment(category, score, mask, "mask", photo, said))
+        elif labels[0, k] > thresholds[k]:
+            score = float(sigmoid(labels[0, k]))
+            garments.append(_garment(category, score, best_region(maps, k, LEAST_REGION), "label", photo, []))
+    garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
+    worn = {garment.category for garment in garments}
+    whole = _categories(space, labels[0], thresholds, worn, least)
+    whole += _attributes(space, labels[0], thresholds, worn, least)
+    return Result(name, (frame.photo_height, frame.photo_width), garments, whole, photo, space)
+
+
+def _garment(
+    category: Category,
+    score: float,
+    mask: Mask | None,
+    found_by: Literal["mask", "label"],
+    photo: NDArray[np.uint8],
+    attributes: list[ScoredLabel],
+) -> Garment:
+    return Garment(
+        category=category.name,
+        category_id=category.id,
+        outfit_part=category.outfit_part,
+        score=score,
+        area=0.0 if mask is None else int(np.count_nonzero(mask)) / mask.size,
+        box=None if mask is None else mask_forms.box(mask),
+        mask=mask,
+        found_by=found_by,
+        colours=[] if mask is None else colours(photo, mask),
+        attributes=attributes,
+    )
+
+
+def _categories(
+    space: LabelSpace,
+    logits: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    worn: Set[str],
+    least: float,
+) -> list[ScoredLabel]:
+    """The categories of the photo's own logits (L,) that pass and whose garment is in the answer, surest first."""
+    passing = [c for c in space.categories if c.name in worn and logits[c.index] > thresholds[c.index]]
+    said = [ScoredLabel("category", c.name, c.id, float(sigmoid(logits[c.index]))) for c in passing]
+    return sorted((label for label in said if label.score >= least), key=lambda label: -label.score)
+
+
+def _attributes(
+    space: LabelSpace,
+    logits: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    worn: Set[str],
+    least: float,
+) -> list[ScoredLabel]:
+    """The attributes among logits (L,) that pass and that something in `worn` can carry, in the groups' order.
+
+    Of a group that allows one value, the one with the largest margin over its threshold.
+    """
+    said = []
+    for group in (group for group in space.groups if group.shown):
+        passing = [
+            label
+            for label in group.labels
+            if logits[label.index] > thresholds[label.index] and (not label.carried_by or label.carried_by & worn)
+        ]
+        passing.sort(key=lambda label: -logits[label.index])
+        if group.choice == "one" and passing:
+            passing = [max(passing, key=lambda label: logits[label.index] - thresholds[label.index])]
+        said += [ScoredLabel(group.name, x.name, x.id, float(sigmoid(logits[x.index]))) for x in passing]
+    return [label for label in said if label.score >= least]

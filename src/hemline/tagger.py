@@ -1,0 +1,211 @@
+"""The API: a photo in, what is worn in it out.
+
+    photo --photo.py--> Canvas --runtime.py--> logits --result.py--> Result
+
+Shapes: B photos, H W the canvas, K mask classes, L labels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hemline.errors import PhotoError
+from hemline.metadata import Metadata, read_metadata
+from hemline.photo import Canvas, Photo, place, read_photo
+from hemline.result import SCHEMA_VERSION, Result, read_answer
+from hemline.runtime import Answer, DeviceName, Runtime, RuntimeName, default_weights, open_runtime
+
+Channels = Literal["rgb", "bgr"]
+READERS = 2
+"""Threads that decode photos while the network runs."""
+BATCH_PIXELS = 100_000_000
+"""A batch ends early where its photos, at their own size, have more pixels than this: 300 MB of memory."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that could not be read; takes the place of its `Result` in a stream."""
+
+    photo: str
+    """What the photo is called: its path, or `photo`."""
+    message: str
+    """One sentence: what is wrong with it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, as `result.schema.json` describes it."""
+        return {"schema_version": SCHEMA_VERSION, "photo": self.photo, "error": self.message}
+
+
+class _Read(NamedTuple):
+    """A photo that stands ready for the network."""
+
+    name: str
+    photo: NDArray[np.uint8]
+    canvas: Canvas
+
+
+class Tagger:
+    """Reads what is worn in photos; build it with `Tagger.load`.
+
+    Args:
+        runtime: Runs the network.
+        metadata: What its weights say of themselves.
+        flip: Average each answer with that of the mirrored photo: a little better, twice the time.
+        min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
+    """
+
+    def __init__(
+        self, runtime: Runtime, metadata: Metadata, *, flip: bool = False, min_score: float | None = None
+    ) -> None:
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ValueError(f"min_score is a score from 0 to 1, not {min_score}")
+        self.runtime = runtime
+        self.metadata = metadata
+        self.flip = flip
+        self.min_score = min_score
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        *,
+        runtime: RuntimeName = "auto",
+        device: DeviceName = "auto",
+        flip: bool = False,
+        min_score: float | None = None,
+    ) -> Tagger:
+        """Load weights and make them ready to run. Needs no network.
+
+        Args:
+            weights: A `.onnx` or `.safetensors` file; the weights in the package if None.
+            runtime: What runs the network; `auto` takes the quickest that is installed and reads these weights.
+            device: `auto` takes the GPU where the runtime can use one.
+            flip: Average each answer with that of the mirrored photo: a little better, twice the time.
+            min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
+
+        Raises:
+            WeightsError: the file is missing, damaged, foreign or newer than this version.
+            DeviceError: the runtime or device that was asked for is not here.
+        """
+        if weights is None:
+            weights = default_weights(".safetensors" if runtime == "torch" else ".onnx")
+        metadata = read_metadata(weights)
+        opened = open_runtime(Path(weights), metadata, runtime=runtime, device=device)
+        return cls(opened, metadata, flip=flip, min_score=min_score)
+
+    def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
+        """Read one photo.
+
+        Args:
+            photo: A path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
+            channels: Order of the colours in an array; says nothing about other photos.
+
+        Returns:
+            Its garments, each with a boolean mask (H, W) of the photo as the eye sees it (turned by its EXIF), a
+            box in pixels, and scores from 0 to 1; then the labels of the whole photo.
+
+        Raises:
+            PhotoError: the photo cannot be found, opened or decoded.
+        """
+        read = _read(photo, channels, self.metadata.canvas)
+        return next(self._answer([read]))
+
+    def stream(
+        self, photos: Iterable[Photo], batch_size: int = 16, *, channels: Channels = "rgb"
+    ) -> Iterator[Result | Failure]:
+        """Read many photos in batches, decoding the next ones meanwhile.
+
+        Args:
+            photos: Photos as `__call__` takes them; any number, read as they are needed.
+            batch_size: Photos that the network sees at a time; the answers do not depend on it.
+            channels: Order of the colours in arrays.
+
+        Yields:
+            A `Result` for each photo, in their order; a `Failure` for one that cannot be read.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is 1 or more, not {batch_size}")
+        batch: list[_Read | Failure] = []
+        for read in self._read_ahead(iter(photos), batch_size, channels):
+            batch.append(read)
+            pixels = sum(item.photo.size // 3 for item in batch if isinstance(item, _Read))
+            if len(batch) == batch_size or pixels >= BATCH_PIXELS:
+                yield from self._answer_in_order(batch)
+                batch = []
+        yield from self._answer_in_order(batch)
+
+    def _read_ahead(self, photos: Iterator[Photo], ahead: int, channels: Channels) -> Iterator[_Read | Failure]:
+        """Photos in their order, read by a few threads, at most `ahead` more than were asked for."""
+        with ThreadPoolExecutor(READERS, "hemline-read") as pool:
+            waiting: deque[Future[_Read | Failure]] = deque()
+            try:
+                while True:
+                    for photo in islice(photos, ahead - len(waiting)):
+                        waiting.append(pool.submit(_try_read, photo, channels, self.metadata.canvas))
+                    if not waiting:
+                        return
+                    yield waiting.popleft().result()
+            finally:  # whoever stops early waits for the photos in hand, not for all
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _answer_in_order(self, batch: Sequence[_Read | Failure]) -> Iterator[Result | Failure]:
+        answers = self._answer([item for item in batch if isinstance(item, _Read)])
+        for item in batch:
+            yield item if isinstance(item, Failure) else next(answers)
+
+    def _answer(self, batch: Sequence[_Read]) -> Iterator[Result]:
+        if not batch:
+            return
+        pixels = np.stack([read.canvas.pixels for read in batch])  # (B, H, W, 3)
+        valid = np.stack([read.canvas.valid for read in batch])  # (B, H, W)
+        masks, labels = self.run(pixels, valid)
+        for i, read in enumerate(batch):
+            yield read_answer(
+                masks[i],
+                labels[i],
+                self.metadata.canvas,
+                read.canvas.frame,
+                self.metadata,
+                read.photo,
+                name=read.name,
+                min_score=self.min_score,
+            )
+
+    def run(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W) -> logits of masks and labels."""
+        answer = self.runtime(pixels, valid)
+        if not self.flip:
+            return answer
+        mirrored = self.runtime(np.ascontiguousarray(pixels[:, :, ::-1]), np.ascontiguousarray(valid[:, :, ::-1]))
+        half = np.float32(0.5)
+        return Answer((answer.masks + mirrored.masks[..., ::-1]) * half, (answer.labels + mirrored.labels) * half)
+
+
+def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
+    pixels = read_photo(photo, channels=channels)
+    return _Read(_name(photo), pixels, place(pixels, size))
+
+
+def _try_read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read | Failure:
+    try:
+        return _read(photo, channels, size)
+    except PhotoError as error:
+        return Failure(_name(photo), str(error))
+
+
+def _name(photo: object) -> str:
+    if isinstance(photo, str | Path):
+        return str(photo)
+    if isinstance(photo, Image.Image):
+        return str(getattr(photo, "filename", "")) or "photo"
+    return "photo"

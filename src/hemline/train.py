@@ -1,0 +1,358 @@
+"""Joint training of masks, categories and attributes.
+
+    train(config)      opens the data, builds the network, and loops over epochs
+    train_epoch(...)   the loop itself
+    validate(...)      the table after each epoch
+
+A run's folder holds `config.yaml` as run, `best.safetensors` and `last.safetensors` (averaged weights with all that
+prediction needs), `state.pt` (what `--resume` needs) and `metrics.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import yaml
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hemline import __version__
+from hemline.checkpoint import load, load_state, save, save_state
+from hemline.config import Config, check
+from hemline.data.loading import EpochSampler, Source, make_loader, open_sources
+from hemline.data.sample import Batch
+from hemline.errors import ConfigError, DataError, DeviceError, StoppedError, WeightsError
+from hemline.evaluate import Report, score_network
+from hemline.labels import LabelSpace, load_label_space
+from hemline.losses import JointLoss
+from hemline.metadata import Metadata
+from hemline.model import Network, build
+
+SAVE_EVERY = 300.0
+"""Seconds between saves of the training state inside an epoch."""
+
+
+class StepReport(NamedTuple):
+    """What one step tells whoever watches."""
+
+    epoch: int
+    step: int
+    num_steps: int
+    """Steps of the epoch."""
+    losses: dict[str, float]
+    lr: float
+    photos_per_second: float
+    seconds_left: float
+    """To the end of the run, validation not counted."""
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes; `hemline.console` draws it."""
+
+    def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
+        """Training starts: where its files go, on what, with how many training photos."""
+
+    def step(self, report: StepReport) -> None:
+        """A step is done."""
+
+    def validated(self, epoch: int, report: Report, best: bool) -> None:
+        """An epoch is done and measured."""
+
+
+@dataclass
+class Run:
+    """Everything that changes while a run goes on."""
+
+    loss: JointLoss
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+    average: ModelEmaV3
+    sampler: EpochSampler
+    device: torch.device
+    folder: Path
+    epoch: int = 0
+    step: int = 0
+    """Steps done in this epoch."""
+    best: float = -math.inf
+    stop: bool = False
+    """Set by Ctrl-C and SIGTERM; the loop ends after the step in hand."""
+
+    def save(self) -> None:
+        """Write what `--resume` needs, whole or not at all."""
+        state = {
+            "network": self.loss.network.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "best": self.best,
+            "rng": torch.get_rng_state(),
+        }
+        save_state(self.folder / "state.pt", state)
+
+    def restore(self) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            WeightsError: the file is missing, damaged, or of another recipe.
+        """
+        path = self.folder / "state.pt"
+        state = load_state(path)
+        try:
+            self.loss.network.load_state_dict(state["network"])
+            self.average.module.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
+            torch.set_rng_state(state["rng"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"{path} is of another recipe than the one it was begun with ({reason})") from error
+
+
+def train(
+    config: Config, *, head: nn.Module | None = None, resume: bool = False, watcher: Watcher | None = None
+) -> Path:
+    """Train a network and return the path of its best checkpoint.
+
+    Args:
+        config: The recipe, from `load_config` or built in Python.
+        head: A mask head of your own instead of the recipe's; its contract stands in `hemline.heads`.
+        resume: Go on with the run of this name instead of beginning it.
+        watcher: Told of every step and every validation.
+
+    Raises:
+        ConfigError: something is wrong with the recipe; said before any data is read.
+        DataError: a dataset is missing or damaged.
+        DeviceError: the device is not here.
+        StoppedError: Ctrl-C or SIGTERM; the last state is kept and `resume=True` goes on.
+    """
+    check(config)
+    device = pick_device(config.device)
+    folder = Path(config.out) / config.name
+    if not resume and (folder / "state.pt").exists():
+        raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
+    space = load_label_space(config.labels)
+    sources = open_sources(config, space)
+    if not any(source.indices for source in sources):
+        raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+    run = _set_up(config, space, sources, device, folder, head)
+    if resume:
+        run.restore()
+    if watcher is not None:
+        watcher.begin(config, folder, str(device), run.sampler.num_photos)
+    loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
+    with _stopped_by_signals(run):
+        while run.epoch < config.epochs:
+            train_epoch(run, loader, config, watcher)
+            run.epoch, run.step = run.epoch + 1, 0
+            if run.epoch % config.validate_every == 0 or run.epoch == config.epochs:
+                report = validate(run, config, space, sources)
+                best = report.headline > run.best
+                run.best = max(run.best, report.headline)
+                _write(run, config, space, sources, report, best=best)
+                if watcher is not None:
+                    watcher.validated(run.epoch, report, best)
+            run.save()
+    return folder / "best.safetensors"
+
+
+def train_epoch(run: Run, loader: DataLoader[Batch], config: Config, watcher: Watcher | None) -> None:
+    """One pass over the data, from the step that the run stands at."""
+    run.loss.train()
+    run.sampler.epoch, run.sampler.start = run.epoch, run.step
+    num_steps = len(run.sampler)
+    autocast = torch.autocast(run.device.type, torch.bfloat16, enabled=_use_bf16(config, run.device))
+    begun, saved, first = time.perf_counter(), time.perf_counter(), run.step
+    for batch in loader:
+        batch = batch.to(run.device)
+        with autocast:
+            losses = {name: term.mean() for name, term in run.loss(batch).items()}
+        total = weighted_sum(losses, config)
+        if not torch.isfinite(total):
+            raise StoppedError(
+                f"the loss is {total.item()} at epoch {run.epoch + 1}, step {run.step + 1} "
+                f"({', '.join(f'{k} {v.item():.3g}' for k, v in losses.items())}): lower lr={config.lr:g} and --resume"
+            )
+        run.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip)
+        run.optimizer.step()
+        run.scheduler.step()
+        run.step += 1
+        run.average.update(run.loss.network, step=run.epoch * num_steps + run.step)
+        if watcher is not None:
+            watcher.step(_report(run, config, losses, batch, time.perf_counter() - begun, run.step - first))
+        if run.stop or time.perf_counter() - saved > SAVE_EVERY:
+            run.save()
+            saved = time.perf_counter()
+        if run.stop:
+            where = f"epoch {run.epoch + 1} of {config.epochs}"
+            raise StoppedError(f"stopped in {where}; --resume goes on from {run.folder}")
+
+
+def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
+    """The one sum that is trained: masks, categories, and every attribute group."""
+    groups = [loss for name, loss in losses.items() if name not in ("bce", "dice", "category")]
+    attributes = torch.stack(groups).sum() if groups else losses["bce"].new_zeros(())
+    weights = config.loss
+    return (
+        weights.bce * losses["bce"]
+        + weights.dice * losses["dice"]
+        + weights.category * losses["category"]
+        + weights.attributes * attributes
+    )
+
+
+def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
+    """Measure the averaged weights on the photos held out."""
+    network: Network = run.average.module
+    network.eval()
+    metadata = _metadata(config, space, sources, {})
+    return score_network(network, sources, metadata, device=run.device, share=config.validation)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device asked for; `auto` is the GPU where there is one.
+
+    Raises:
+        DeviceError: a GPU was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device=cuda: torch sees no GPU here; take device=cpu, or install a torch build for your GPU")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def _set_up(
+    config: Config, space: LabelSpace, sources: list[Source], device: torch.device, folder: Path, head: nn.Module | None
+) -> Run:
+    torch.manual_seed(config.seed)
+    network = build(config, space, head=head, trunk_weights=config.init is None)
+    if config.init is not None:
+        _start_from(network, config.init)
+    network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_threshold))
+    network.to(device).to(memory_format=torch.channels_last)
+    loss = JointLoss(network, space)
+    optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.lr, fused=device.type == "cuda")
+    sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
+    num_steps = config.epochs * len(sampler)
+    warmup = max(1, round(config.warmup * num_steps))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / num_steps))),
+    )
+    average = ModelEmaV3(network, decay=config.ema, use_warmup=True)
+    return Run(loss, optimizer, scheduler, average, sampler, device, folder)
+
+
+def _parameter_groups(network: Network, config: Config) -> list[dict[str, Any]]:
+    """Trunk and heads at their own rates; norms and biases without decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        trunk = name.startswith("backbone.")
+        if trunk and config.backbone_lr_scale == 0:
+            parameter.requires_grad_(False)
+            continue
+        groups.setdefault((trunk, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.lr * (config.backbone_lr_scale if trunk else 1.0),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (trunk, decays), parameters in groups.items()
+    ]
+
+
+def _start_from(network: Network, init: str) -> None:
+    from hemline.runtime import default_weights
+
+    path = default_weights(".safetensors") if init == "default" else Path(init)
+    state, _ = load(path)
+    own = network.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise ConfigError(f"init: {path} has another trunk than this recipe's {type(network.backbone).__name__}")
+    network.load_state_dict(fitting, strict=False)
+
+
+def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics: dict[str, Any]) -> Metadata:
+    return Metadata(
+        name=config.name,
+        labels=space,
+        canvas=config.canvas,
+        mask_thresholds=(config.mask_threshold,) * space.num_masks,
+        label_thresholds=(0.5,) * space.num_labels,
+        recipe=config.to_dict(),
+        metrics=metrics,
+        data=[
+            {"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
+            for data, source in zip(config.data, sources, strict=True)
+        ],
+        license=config.license or "not stated",
+        hemline_version=__version__,
+    )
+
+
+def _write(run: Run, config: Config, space: LabelSpace, sources: list[Source], report: Report, *, best: bool) -> None:
+    metadata = _metadata(config, space, sources, report.to_dict())
+    metadata = replace(metadata, label_thresholds=report.label_thresholds)
+    network: Network = run.average.module
+    for name in ("last", "best") if best else ("last",):
+        save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)
+    with (run.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"epoch": run.epoch, **report.summary()}) + "\n")
+
+
+def _report(
+    run: Run, config: Config, losses: dict[str, Tensor], batch: Batch, seconds: float, done: int
+) -> StepReport:
+    num_steps = len(run.sampler)
+    left = (config.epochs - run.epoch) * num_steps - run.step
+    return StepReport(
+        epoch=run.epoch,
+        step=run.step,
+        num_steps=num_steps,
+        losses={name: loss.item() for name, loss in losses.items()},
+        lr=float(run.scheduler.get_last_lr()[-1]),
+        photos_per_second=done * len(batch.pixels) / seconds,
+        seconds_left=left * seconds / done,
+    )
+
+
+def _use_bf16(config: Config, device: torch.device) -> bool:
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.precision == "bf16"
+
+
+@contextmanager
+def _stopped_by_signals(run: Run) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the step in hand; a second Ctrl-C ends it at once."""
+
+    def ask(*_: object) -> None:
+        run.stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,37 @@
+"""What several test files share."""
+
+import os
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import pytest
+import torch
+
+from hemline.config import Backbone, Config, Head, LabelHead
+from hemline.labels import load_label_space
+from hemline.model import build
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def tiny_config():
+    """A recipe small enough for tests: an untrained MobileNet at 64x64."""
+    return Config(
+        name="tiny",
+        epochs=1,
+        canvas=(64, 64),
+        backbone=Backbone(name="mobilenetv2_035", pretrained=False),
+        head=Head(name="unet", options={"widths": [24, 16, 12]}),
+        label_head=LabelHead(hidden=16, dropout=0.0),
+        batch_size=4,
+        workers=0,
+    )
+
+
+@pytest.fixture
+def tiny_network(tiny_config):
+    """(label space, network) of that recipe, with fixed random weights."""
+    space = load_label_space("street")
+    torch.manual_seed(0)
+    return space, build(tiny_config, space)

@@ -1,0 +1,69 @@
+"""Sampling: what is drawn how often, the same for one seed, whatever the workers."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hemline.data.loading import EpochSampler, Source, make_loader, open_sources, repeat_factors
+from hemline.labels import load_label_space
+
+
+def source_of(draws):
+    return Source(dataset=None, indices=list(range(10, 10 + len(draws))), draws=np.array(draws, float))
+
+
+def drawn(sampler, epoch=0):
+    sampler.epoch = epoch
+    return [item for batch in sampler for item in batch]
+
+
+def test_every_photo_is_drawn_as_often_as_asked():
+    sampler = EpochSampler([source_of([1, 1, 2, 0.5]), source_of([3])], batch_size=1, seed=0)
+    assert len(sampler) == 7                                    # 4.5 rounds to 4 (to even), and 3
+    counts = np.zeros((2, 4))
+    for epoch in range(400):
+        items = drawn(sampler, epoch)
+        assert len(items) == 7
+        for item in items:
+            counts[item.source, item.photo - 10] += 1
+    np.testing.assert_allclose(counts[0] / 400, np.array([1, 1, 2, 0.5]) * 4 / 4.5, atol=0.08)
+    assert counts[1, 0] == 3 * 400
+
+
+def test_one_seed_gives_one_order_and_epochs_differ():
+    def order(seed, epoch):
+        return [(i.source, i.photo) for i in drawn(EpochSampler([source_of([1] * 50)], batch_size=4, seed=seed), epoch)]
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+def test_a_resumed_epoch_goes_on_with_the_same_photos():
+    sampler = EpochSampler([source_of([1] * 40)], batch_size=4, seed=3)
+    whole = drawn(sampler, 5)
+    sampler.start = 6
+    assert drawn(sampler, 5) == whole[24:]
+
+
+def test_repeat_factors_by_hand():
+    """Two categories in 4 photos: one in all, one in a single photo; asked for a half: sqrt(0.5 / 0.25)."""
+    labels = [np.array([1, 1], np.int8), *(np.array([1, 0], np.int8),) * 2, np.array([1, -1], np.int8)]
+    np.testing.assert_allclose(repeat_factors(labels, 0.5, 2), [2**0.5, 1, 1, 1])
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(tiny_config):
+    space = load_label_space(tiny_config.labels)
+    tiny_config = replace(tiny_config, batch_size=2)
+    sources = [source._replace(indices=source.indices[:6], draws=source.draws[:6])
+               for source in open_sources(tiny_config, space)]
+    batches = []
+    for workers in (0, 2):
+        config = replace(tiny_config, workers=workers)
+        sampler = EpochSampler(sources, batch_size=2, seed=0)
+        batches.append(list(make_loader(sources, sampler, config, pin_memory=False)))
+    assert len(batches[0]) == len(batches[1]) == 3
+    for one, two in zip(*batches, strict=True):
+        for a, b in zip(one, two, strict=True):
+            assert torch.equal(a, b)

@@ -1,0 +1,226 @@
+"""Training: the files of a run, stopping and resuming, refusals, and whether anything is learnt at all."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from hemline.checkpoint import load, load_network
+from hemline.config import Augment, Config, Data, load_config
+from hemline.data import synthetic
+from hemline.data.sample import PREDICTED, WHOLE_PHOTO
+from hemline.errors import ConfigError, DataError, DeviceError, StoppedError
+from hemline.heads import UNet
+from hemline.train import train
+
+# In a process of their own (`pytest -m slow`): training after OpenVINO has run in the same process has crashed it.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def config(tiny_config, tmp_path):
+    """Three epochs of three steps over twelve drawn photos."""
+    data = (Data(name="synthetic", options={"count": 15, "canvas": [64, 64]}),)
+    return replace(tiny_config, epochs=3, data=data, validation=0.2, batch_size=4, out=str(tmp_path))
+
+
+class Record:
+    """A watcher that remembers, and may do something at a step."""
+
+    def __init__(self, at=None, do=None):
+        self.steps, self.epochs, self.at, self.do = [], [], at, do
+
+    def begin(self, config, folder, device, num_photos):
+        self.begun = (folder, device, num_photos)
+
+    def step(self, report):
+        self.steps.append(report)
+        if self.at == (report.epoch, report.step):
+            self.do()
+
+    def validated(self, epoch, report, best):
+        self.epochs.append((epoch, best))
+
+
+def test_a_run_leaves_what_it_promises(config, tmp_path):
+    record = Record()
+    best = train(config, watcher=record)
+    folder = tmp_path / "tiny"
+    assert best == folder / "best.safetensors"
+    assert record.begun[:2] == (folder, "cpu")
+    assert [e for e, _ in record.epochs] == [1, 2, 3]
+    assert record.epochs[0][1], "the first validation is the best so far"
+    assert {"bce", "dice", "category", "nickname"} <= set(record.steps[0].losses)
+    assert record.steps[-1].seconds_left == 0
+    assert load_config(folder / "config.yaml") == config
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert not list(folder.glob("*.tmp"))
+    network, metadata = load_network(best)
+    assert metadata.canvas == (64, 64)
+    assert metadata.recipe == config.to_dict()
+    assert metadata.data == [{"name": "synthetic", "terms": "Drawn by Hemline; no terms.", "photos": record.begun[2]}]
+    output = network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.ones(1, 64, 64, dtype=torch.uint8))
+    assert torch.isfinite(output.masks).all()
+
+
+def test_one_seed_gives_one_run(config):
+    first, _ = load(train(config))
+    again, _ = load(train(replace(config, name="again")))
+    other, _ = load(train(replace(config, name="other", seed=1)))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+STOPPED_RUN = """
+import os, sys
+from hemline.config import load_config
+from hemline.errors import StoppedError
+from hemline.train import train
+
+class Stop:
+    steps = 0
+    def begin(self, *_): pass
+    def validated(self, *_): pass
+    def step(self, report):
+        self.steps += 1
+        if (report.epoch, report.step) == (1, 2):
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+stop = Stop()
+try:
+    train(load_config(sys.argv[1]), watcher=stop)
+except StoppedError as error:
+    print(f"{stop.steps} steps; {error}")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(config, number, tmp_path):
+    """Stopped in the middle of an epoch; the resumed run ends with the very weights of one that was not stopped."""
+    recipe_file = tmp_path / "recipe.yaml"
+    recipe_file.write_text(yaml.safe_dump(config.to_dict()), encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-c", STOPPED_RUN, str(recipe_file), str(int(number))]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert said.stdout.startswith("5 steps; stopped in epoch 2 of 3"), said.stdout + said.stderr
+    rest = Record()
+    resumed, _ = load(train(config, resume=True, watcher=rest))
+    assert len(rest.steps) == 4, "the step in hand was the last before the stop"
+    whole, _ = load(train(replace(config, name="whole")))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_refusals_come_before_any_harm(config, tmp_path):
+    with pytest.raises(ConfigError, match="batch_size"):
+        train(replace(config, batch_size=0))
+    with pytest.raises(DataError, match="no photo is left to train on"):
+        train(replace(config, validation=0.999))
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="device=cpu"):
+            train(replace(config, device="cuda"))
+    assert not (tmp_path / "tiny").exists()
+    train(replace(config, epochs=1))
+    before = (tmp_path / "tiny" / "best.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="--resume"):
+        train(config)
+    assert (tmp_path / "tiny" / "best.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_do(config, monkeypatch):
+    from hemline import losses
+
+    monkeypatch.setattr(losses, "SMOOTH", math.nan)
+    with pytest.raises(StoppedError, match=r"loss is nan at epoch 1, step 1.*dice nan.*lower lr"):
+        train(config)
+
+
+def test_own_head(config):
+    """A head of one's own is trained, saved, and needed again to load."""
+    from hemline.backbone import Backbone
+
+    backbone = Backbone("mobilenetv2_035")
+    make = partial(UNet, backbone.channels, backbone.strides, 29, widths=[8, 8, 8], kernel_size=5)
+    best = train(replace(config, epochs=1), head=make())
+    network, _ = load_network(best, head=make())
+    assert isinstance(network.mask_head, UNet)
+    assert network.mask_head.classifier.in_channels == 8
+
+
+def test_starting_from_weights_keeps_what_fits(config):
+    first = train(replace(config, epochs=1))
+    state, _ = load(first)
+    wider = replace(config.label_head, hidden=20)
+    frozen = replace(config, name="next", init=str(first), epochs=1, lr=1e-12, ema=0.0, label_head=wider)
+    after, _ = load(train(frozen))
+    weight = "mask_head.classifier.weight"
+    torch.testing.assert_close(after[weight], state[weight], rtol=0, atol=1e-5)
+    assert after["label_head.shared.0.weight"].shape != state["label_head.shared.0.weight"].shape
+
+
+def recipe(tmp_path, **changes):
+    config = load_config("synthetic", ["workers=2", f"out={tmp_path}"])
+    return replace(config, **changes)
+
+
+class Shuffled(synthetic.Synthetic):
+    """Drawn photos whose labels and segments are those of other photos."""
+
+    def __getitem__(self, index):
+        own = super().__getitem__(index)
+        generator = np.random.default_rng(index)
+        other = super().__getitem__(int(generator.integers(len(self))))
+        return replace(other, photo=own.photo, key=own.key)
+
+
+def learnt(best):
+    report = load(best)[1].metrics
+    (part,) = report["sets"]
+    return part["masks"]["mean_iou"]["value"], part["labels"]["mean_average_precision"]["value"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", [synthetic.Synthetic, Shuffled])
+def test_drawn_figures_are_learnt_and_shuffled_ones_are_not(dataset, tmp_path, monkeypatch):
+    """The embedded default reaches what no broken trainer does, in minutes; shuffled labels teach nothing."""
+    import hemline.data
+
+    monkeypatch.setitem(hemline.data.DATASETS, "synthetic", dataset)
+    mean_iou, mean_ap = learnt(train(recipe(tmp_path)))
+    print(f"{dataset.__name__}: mean IoU {mean_iou:.3f}, mean average precision {mean_ap:.3f}")
+    if dataset is Shuffled:
+        assert mean_iou < 0.15
+    else:
+        assert mean_iou > 0.30
+        assert mean_ap > 0.5
+
+
+@pytest.mark.slow
+def test_two_photos_can_be_learnt_by_heart(tmp_path):
+    still = Augment(flip=0, crop=0, scale=(1, 1), rotate=0, colour=0)
+    data = (Data(name="synthetic", options={"count": 2, "canvas": (96, 64)}),)
+    record = Record()
+    config = recipe(tmp_path, data=data, augment=still, validation=0.0, epochs=150, batch_size=2, workers=0)
+    train(replace(config, validate_every=1000), watcher=record)
+    first, last = record.steps[0].losses, record.steps[-1].losses
+    assert last["bce"] < 0.05 * first["bce"]
+    assert last["dice"] < 0.1
+    assert last["category"] < 0.05
+
+
+def test_synthetic_speaks_of_garments_where_they_are_drawn():
+    """What the tests above rely on: every region of a drawn photo is drawn or the whole photo."""
+    config = Config(name="x", epochs=1)
+    from hemline.data import build_dataset
+    from hemline.labels import load_label_space
+
+    sample = build_dataset(config.data[0], load_label_space("street"))[0]
+    assert {r.segment for r in sample.regions} <= {WHOLE_PHOTO, *range(1, len(sample.targets))}
+    assert PREDICTED not in {r.segment for r in sample.regions}
