@@ -34,7 +34,7 @@ from hemline.errors import DeviceError
 from hemline.export import trace
 from hemline.labels import LabelSpace, load_label_space
 from hemline.model import build
-from hemline.runtime import import_openvino
+from hemline.runtime import openvino_core
 
 Run = Callable[[], object]
 CANVASES = ((288, 192), (384, 256))
@@ -202,7 +202,7 @@ def _torch(case: Case) -> Run:
 
 
 def _openvino(graphs: list[bytes], cases: list[Case], threads: int, precision: str) -> tuple[str, list[Run]]:
-    core = import_openvino().Core()
+    core = openvino_core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise DeviceError("this CPU has no bf16")
     options = {
@@ -247,7 +247,7 @@ def _outputs(case: Case) -> list[str]:
 
 
 def _describe(threads: int) -> Iterator[str]:
-    core = import_openvino().Core()
+    core = openvino_core()
     name, able = (core.get_property("CPU", key) for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"))
     yield f"CPU: {name.strip()}, {os.cpu_count()} cores, {threads} used; OpenVINO can {', '.join(able)}"
     flags = Path("/proc/cpuinfo")

@@ -18,7 +18,7 @@ from hemline.errors import WeightsError
 from hemline.export import export, to_onnx
 from hemline.heads import Dense
 from hemline.metadata import read_metadata
-from hemline.runtime import Answer, Runtime, import_openvino, open_runtime
+from hemline.runtime import Answer, Runtime, open_runtime, openvino_core
 from tests.exported import CANVAS, copied, small_network
 
 
@@ -72,7 +72,7 @@ def test_the_file_tells_nothing_of_the_machine_that_wrote_it(checkpoint: Path) -
 def test_openvino_folds_batch_norms_and_casts_away(checkpoint: Path) -> None:
     """Convolutions take their activation with them; nothing converts weights while photos are read."""
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = import_openvino().Core().compile_model(str(checkpoint.with_suffix(".onnx")), "CPU", options)
+    compiled = openvino_core().compile_model(str(checkpoint.with_suffix(".onnx")), "CPU", options)
     kinds = [op.get_rt_info()["layerType"].value for op in compiled.get_runtime_model().get_ops()]
     network, _ = load_network(checkpoint)
     assert kinds.count("Convolution") == sum(isinstance(m, nn.Conv2d) for m in network.modules())

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Batch
 from hemline.labels import LabelSpace
-from hemline.losses import JointLoss, MaskTargets, Term, label_terms, mask_targets, mask_terms, region_masks
+from hemline.losses import (
+    JointLoss,
+    MaskTargets,
+    Term,
+    answer_term,
+    label_terms,
+    mask_targets,
+    mask_terms,
+    region_masks,
+)
 
 SPACE = LabelSpace.from_dict(
     {
@@ -102,6 +111,38 @@ def test_the_right_answer_is_the_cheapest(shares):
     assert mask_terms(right, targets)["dice"].mean().item() < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("targets", "allowed"),
+    [
+        ([1, 0, 0], [1]),        # coat
+        ([0, 0, 0], [0]),        # nobody
+        ([-1, -1, 0], None),     # coat or hat or nobody
+        ([1, -1, 0], [1]),       # coat, whatever else it may be
+        ([0, -1, 0], [0, 2]),    # not a coat
+        ([0, 0, 1], None),       # a belt: hidden, so no answer is wrong
+        ([-1, -1, -1], None),    # unknown
+    ],
+)
+def test_the_answer_of_a_cell_by_hand(targets, allowed):
+    """Nobody, coat and hat answer, belt is hidden; a cell that is one segment, at logits 0 (nobody), 1 and -2."""
+    logits = torch.tensor([1.0, -2.0, 5.0]).view(1, 3, 1, 1)
+    term = answer_term(logits, torch.ones(1, 1, 1, 1), torch.tensor([[targets]], dtype=torch.int8), [0, 1])
+    odds = [1.0, math.e, math.exp(-2)]
+    expected = 0.0 if allowed is None else -math.log(sum(odds[i] for i in allowed) / sum(odds))
+    assert term.mean().item() == pytest.approx(expected, abs=1e-5)
+    assert term.known.item() == (allowed is not None)
+
+
+def test_a_shared_cell_asks_for_both_answers():
+    """Three quarters coat, a quarter nobody, on half a cell: cross-entropy against the shares, over half a cell."""
+    coverage = torch.tensor([0.125, 0.375]).view(1, 2, 1, 1)
+    targets = torch.tensor([[[0, 0], [1, 0]]], dtype=torch.int8)
+    term = answer_term(torch.tensor([2.0, 0.0]).view(1, 2, 1, 1), coverage, targets, [0, 1])
+    whole = math.log(1 + math.exp(2) + 1)
+    assert term.known.item() == pytest.approx(0.5)
+    assert term.total.item() == pytest.approx(0.125 * whole + 0.375 * (whole - 2), abs=1e-5)
+
+
 def test_regions_pool_where_their_labels_speak():
     batch = batch_of(
         [[0, 1], [2, 2]],
@@ -183,7 +224,7 @@ def test_joint_loss_reads_masks_and_labels_together(tiny_network):
     )
     loss = JointLoss(network, space)
     terms = loss(batch)
-    assert set(terms) == {"bce", "dice", *space.label_slices}
+    assert set(terms) == {"bce", "dice", "cross_entropy", *space.label_slices}
     sum(term.mean() for term in terms.values()).backward()
     still = [name for name, p in loss.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not still, f"no gradient reaches {still}"

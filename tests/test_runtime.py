@@ -1,6 +1,7 @@
 """The runtimes: one answer from all of them, whoever stands beside; what is chosen; and that nothing phones home."""
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+import hemline.runtime
 from hemline.checkpoint import load_network, save
 from hemline.errors import DeviceError, WeightsError
 from hemline.metadata import read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo
-from hemline.runtime import THREADS_VARIABLE, Runtime, RuntimeName, default_weights, import_openvino, open_runtime
+from hemline.runtime import THREADS_VARIABLE, Runtime, RuntimeName, default_weights, open_runtime, openvino_core
 from tests.exported import canvases, copied, small_network
 
 RUNTIMES = ("openvino", "onnxruntime", "torch")
@@ -117,7 +119,7 @@ def test_threads_may_share_a_runtime(runtime: Runtime) -> None:
 
 def test_bf16_is_near_and_only_on_request(graph: Path) -> None:
     pixels, valid = canvases(2)
-    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(DeviceError, match="no precision bf16"):
             open_(graph, runtime="openvino", precision="bf16")
         return
@@ -135,6 +137,7 @@ def test_auto_takes_openvino_on_the_cpu(graph: Path, weights: Path) -> None:
 
 
 def test_auto_takes_what_is_installed(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hemline.runtime, "openvino_core", openvino_core.__wrapped__)  # as if none had been made yet
     for gone, next_one in (("openvino", "onnxruntime"), ("onnxruntime", "torch")):
         monkeypatch.setitem(sys.modules, gone, None)
         assert open_(weights).name == next_one
@@ -279,3 +282,29 @@ def test_nothing_is_looked_up_or_written_and_torch_is_not_imported(graph: Path, 
     assert done.stdout.splitlines() == ["(1, 30, 83)"] * 2 + ["[]"]
     assert not list(home.iterdir())
     assert [path.name for path in Path(tmp_path).iterdir()] == ["home"]
+
+
+LET_GO_ELSEWHERE = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+from hemline.metadata import read_metadata
+from hemline.runtime import open_runtime
+
+path = Path(sys.argv[1])
+signal.signal(signal.SIGUSR1, lambda *_: print("signal handled"))
+held = [open_runtime(path, read_metadata(path), runtime="openvino", device="cpu")]
+other = threading.Thread(target=held.clear)
+other.start()
+other.join()
+gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+print("alive")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals of one's own on Windows")
+def test_a_signal_is_survived_after_another_thread_let_the_network_go(graph: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LET_GO_ELSEWHERE, str(graph)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["signal handled", "alive"]), done.stderr

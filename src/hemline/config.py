@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_type_hints
+from typing import Annotated, Any, Literal, cast
 
 from hemline._reading import Rule, describe, nearest, plain, read, read_block, read_yaml, set_override
 from hemline.errors import ConfigError, LabelError
@@ -109,6 +109,8 @@ class Loss:
     """Binary cross-entropy of the masks."""
     dice: Weight = 1.0
     """Dice loss of the masks."""
+    cross_entropy: Weight = 0.0
+    """Cross-entropy of the one class, or none, that answers each pixel."""
     category: Weight = 0.5
     """Binary cross-entropy of the categories."""
     attributes: Weight = 0.5
@@ -296,13 +298,13 @@ def _wrong_options(where: str, block: Head | Data, table: Mapping[str, Maker]) -
         yield f"{where}.name: unknown {block.name!r}{nearest(block.name, sorted(table))}"
         return
     made = table[block.name]
-    allowed = [p.name for p in inspect.signature(made).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    hints = get_type_hints(vars(made)["__init__"] if inspect.isclass(made) else made, include_extras=True)
-    known = [f.name for f in fields(block) if f.name != "options"] + allowed
+    parameters = inspect.signature(made, eval_str=True).parameters.values()
+    allowed = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    known = [f.name for f in fields(block) if f.name != "options"] + list(allowed)
     problems: list[str] = []
     for key, value in block.options.items():
         if key in allowed:
-            read(hints.get(key, Any), value, f"{where}.{key}", problems)
+            read(allowed[key], value, f"{where}.{key}", problems)
         else:
             problems.append(f"{where}.{key}: {block.name} has no such option{nearest(key, known)}")
     yield from problems

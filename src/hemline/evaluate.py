@@ -169,7 +169,7 @@ def choose_mask_thresholds(
     photos = (
         (unplace(masks, frame, canvas), truth_map(sample, space))
         for sample, frame, masks, _ in _answers(dataset, answer, canvas, indices, batch_size)
-        if (sample.targets >= 0).any()
+        if (sample.targets >= 0).all(1).any()
     )
     return mask_thresholds(photos, space.competing, space.num_masks)
 

@@ -1,4 +1,4 @@
-"""Losses: dice and binary cross-entropy on masks, binary cross-entropy and "one of" on labels, all with `known`.
+"""Losses: dice and cross-entropies on masks, binary cross-entropy and "one of" on labels, all with `known`.
 
 Each term is a `Term(total, known)`, so that both can be added up over processes before dividing. Every
 term is always computed, and is 0 where nothing is known. Losses work at the mask head's own stride, against targets
@@ -9,6 +9,7 @@ Shapes: B batch, H W canvas, h w the mask head's size, S segments, R regions, K 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -75,6 +76,29 @@ def mask_terms(logits: Tensor, targets: MaskTargets) -> dict[str, Term]:
     return {"bce": Term(bce, valid), "dice": Term((dice * present).sum(), present.sum())}
 
 
+def answer_term(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Sequence[int]) -> Term:
+    """Cross-entropy of the one answer that each cell gives: one of the competing classes, or nobody at logit 0.
+
+    Where a segment is known to be one of several classes, the loss is minus the log of their summed probability (Cour,
+    Sapp, Taskar, 2011, "Learning from Partial Labels"); a photo whose tag list lacks hats is nowhere a hat.
+
+    Args:
+        logits: (B, K, h, w).
+        coverage: (B, S, h, w) share of each cell that is each segment.
+        targets: (B, S, K) 1, 0 or -1: what each segment's pixels say of each class.
+        competing: The classes among which the answer is chosen.
+    """
+    classes = list(competing)
+    scores = F.pad(logits.float()[:, classes], (0, 0, 0, 0, 1, 0))                                  # (B, 1 + C, h, w)
+    told, yes = targets[:, :, classes], (targets == 1).any(2, keepdim=True)
+    hidden = yes & (told == 0).all(2, keepdim=True)                     # is something that no answer says
+    sure = (told == 1).any(2, keepdim=True)
+    may_be = torch.cat([~sure, torch.where(sure, told == 1, told != 0)], dim=2) | hidden            # (B, S, 1 + C)
+    likely = torch.einsum("bchw,bsc->bshw", scores.softmax(1), may_be.to(scores.dtype))
+    known = coverage * (~may_be.all(2))[:, :, None, None]
+    return Term(-(known * torch.log(likely + 1e-6)).sum(), known.sum())
+
+
 def region_masks(logits: Tensor, batch: Batch, targets: MaskTargets) -> Tensor:
     """The soft mask (B, R, h, w) under which each region's labels are pooled: true where drawn, else predicted."""
     valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])                  # (B, 1, h, w)
@@ -127,8 +151,9 @@ class JointLoss(torch.nn.Module):
         self.space = space
 
     def forward(self, batch: Batch) -> dict[str, Term]:
-        """A batch -> the named terms: `bce`, `dice`, `category` and one for each attribute group."""
+        """A batch -> the named terms: `bce`, `dice`, `cross_entropy`, `category` and one for each attribute group."""
         dense: Dense = self.network.dense(batch.pixels)
         targets = mask_targets(batch, dense.logits.shape[-2:])
         labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets))
-        return mask_terms(dense.logits, targets) | label_terms(labels, batch, self.space)
+        answer = answer_term(dense.logits, targets.coverage, batch.targets, self.space.competing)
+        return mask_terms(dense.logits, targets) | {"cross_entropy": answer} | label_terms(labels, batch, self.space)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -132,7 +133,7 @@ class _OpenVino:
     def __init__(
         self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None, precision: Precision
     ) -> None:
-        core = import_openvino().Core()
+        core = openvino_core()
         if device == "cuda":
             raise DeviceError("runtime openvino has no device cuda: take device=cpu, or runtime=onnxruntime or torch")
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -248,6 +249,17 @@ def _num_threads(threads: int | None) -> int | None:
 def _unreadable(graph: Path, error: Exception) -> WeightsError:
     reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
     return WeightsError(f"{graph}: the graph cannot be run, copy or export it again ({reason})")
+
+
+@cache
+def openvino_core() -> Any:  # noqa: ANN401  OpenVINO has no types
+    """The one `openvino.Core` of this process, never let go.
+
+    When the last core goes, OpenVINO unloads its CPU plugin, which then unmaps the stack that it set for signals. It
+    takes that stack back only from the thread that it goes in: if another one had loaded it, the next signal kills the
+    process (https://github.com/openvinotoolkit/openvino/pull/11894, `SigAltStackSetup`).
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> Any:  # noqa: ANN401  a module

@@ -206,12 +206,13 @@ def train_epoch(run: Run, loader: DataLoader[Batch], config: Config, watcher: Wa
 
 def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
     """The one sum that is trained: masks, categories, and every attribute group."""
-    groups = [loss for name, loss in losses.items() if name not in ("bce", "dice", "category")]
+    groups = [loss for name, loss in losses.items() if name not in ("bce", "dice", "cross_entropy", "category")]
     attributes = torch.stack(groups).sum() if groups else losses["bce"].new_zeros(())
     weights = config.loss
     return (
         weights.bce * losses["bce"]
         + weights.dice * losses["dice"]
+        + weights.cross_entropy * losses["cross_entropy"]
         + weights.category * losses["category"]
         + weights.attributes * attributes
     )

@@ -129,10 +129,12 @@ class CCP:
                 classes = np.zeros(self.space.num_masks, bool)
                 classes[named] = True
                 regions.append(Region(PREDICTED, attributes, classes=classes))
+        targets = np.full((1, self.space.num_masks), UNKNOWN, np.int8)
+        targets[0, :num][labels[:num] == 0] = 0           # what is not worn is nowhere in the photo
         return Sample(
             photo=photo,
             segments=np.zeros(photo.shape[:2], np.uint8),
-            targets=np.full((1, self.space.num_masks), UNKNOWN, np.int8),
+            targets=targets,
             regions=regions,
             key=f"ccp/{file.stem}",
         )
