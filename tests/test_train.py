@@ -21,9 +21,6 @@ from hemline.errors import ConfigError, DataError, DeviceError, StoppedError
 from hemline.heads import UNet
 from hemline.train import train
 
-# In a process of their own (`pytest -m slow`): training after OpenVINO has run in the same process has crashed it.
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def config(tiny_config, tmp_path):
