@@ -29,6 +29,8 @@ PADDING = 127
 """Grey of the canvas around a photo, as in `hemline.photo.place`."""
 IN_VIEW = 0.3
 """Share of a segment that must be left in view for its labels to stay true of the photo."""
+WHOLE_VIEW = 0.9
+"""Share of every segment, background too, that must be left in view for what is drawn nowhere to be still there."""
 MIN_CELLS = 8
 """Pixels on the canvas below which a segment counts as out of sight."""
 VIEWS = {"head and shoulders": (0.0, 0.30), "upper half": (0.0, 0.58), "lower half": (0.45, 1.0)}
@@ -158,6 +160,7 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
     assert after.valid is not None
     seen = np.bincount(after.segments[after.valid > 0], minlength=num)
     in_view = (seen >= MIN_CELLS) & (seen >= IN_VIEW * full)
+    whole = (seen >= WHOLE_VIEW * full).all()
     gone = seen == 0
     parts = [region for region in before.regions if region.segment >= 0]
     regions = []
@@ -166,7 +169,7 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
             labels = region.labels.copy()
             for label in np.flatnonzero(labels == 1):
                 shows = [part.segment for part in parts if part.labels[label] == 1]
-                if not shows or not in_view[shows].any():
+                if not (in_view[shows].any() if shows else whole):
                     labels[label] = 0 if shows and gone[shows].all() else UNKNOWN
             regions.append(Region(WHOLE_PHOTO, labels, region.one_of if in_view.all() else ()))
         elif region.segment < 0 or in_view[region.segment]:
