@@ -76,8 +76,8 @@ def test_openvino_folds_batch_norms_and_casts_away(checkpoint: Path) -> None:
     kinds = [op.get_rt_info()["layerType"].value for op in compiled.get_runtime_model().get_ops()]
     network, _ = load_network(checkpoint)
     assert kinds.count("Convolution") == sum(isinstance(m, nn.Conv2d) for m in network.modules())
-    # the two inputs are bytes, and two comparisons give masks
-    assert kinds.count("Convert") <= 4
+    # the two inputs are bytes, and comparisons give masks
+    assert kinds.count("Convert") <= 5
     assert not {"BatchNormInference", "BatchNormalization", "Clamp"} & set(kinds)
     assert kinds.count("Eltwise") < 20, "scale and shift of a batch norm would stand here"
 

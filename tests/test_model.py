@@ -82,15 +82,38 @@ def test_decide_by_hand(tiny_network):
     logits = torch.full((1, space.num_masks, 1, 3), -5.0)
     logits[0, [jacket, coat, vest], 0, 0] = torch.tensor([1.0, 2.0, 9.0])
     logits[0, [jacket, coat], 0, 1] = torch.tensor([2.0, 1.0])
-    masks = network.decide(logits)
+    masks = network.decide(logits, torch.ones(1, 1, 1, 3))
     assert masks[0, :, 0, 0].nonzero().flatten().tolist() == [coat]
     assert masks[0, :, 0, 1].nonzero().flatten().tolist() == [jacket]
     assert masks[0, :, 0, 2].sum() == 0
     thresholds = torch.full((space.num_masks,), 0.5)
     thresholds[jacket] = 0.9                          # a margin of 2 - logit(0.9) = -0.2
     network.set_mask_thresholds(thresholds)
-    masks = network.decide(logits)
+    masks = network.decide(logits, torch.ones(1, 1, 1, 3))
     assert masks[0, :, 0, 1].nonzero().flatten().tolist() == [coat]
+
+
+def test_a_second_guess_gives_its_cells_to_the_first(tiny_network):
+    """A jacket that passes on 9 cells and wins 2 beside a coat's 7 is a coat; with 3 beside 6 it stands."""
+    space, network = tiny_network
+    jacket, coat, dress = (space.find(name).index for name in ("jacket", "coat", "dress"))
+    network.set_mask_thresholds(torch.full((space.num_masks,), 0.5))
+    logits = torch.full((1, space.num_masks, 1, 10), -5.0)
+    logits[0, coat, 0] = 2.0
+    logits[0, jacket, 0] = 1.0
+    logits[0, jacket, 0, :2] = logits[0, jacket, 0, 9] = 3.0
+    area = torch.ones(1, 1, 1, 10)
+    area[..., 9] = 0                                  # off the photo: counts for nobody
+    assert network.decide(logits, area)[0, coat, 0, :9].tolist() == [1] * 9
+    logits[0, jacket, 0, 2] = 3.0
+    masks = network.decide(logits, area)
+    assert masks[0, jacket, 0, :9].tolist() == [1] * 3 + [0] * 6
+    assert masks[0, coat, 0, :9].tolist() == [0] * 3 + [1] * 6
+    for k, cells in ((jacket, slice(0, 3)), (coat, slice(3, 6)), (dress, slice(6, 9))):
+        logits[0, k] = 1.0
+        logits[0, k, 0, cells] = 3.0
+    masks = network.decide(logits, area)[0, [jacket, coat, dress], 0, :9]
+    assert masks.sum(1).tolist() == [3, 3, 3], "three even guesses: none gives way, and no cell is left to nobody"
 
 
 def test_labels_are_pooled_under_the_very_masks_that_are_decided(tiny_network):
@@ -100,7 +123,7 @@ def test_labels_are_pooled_under_the_very_masks_that_are_decided(tiny_network):
     with torch.no_grad():
         network.mask_head.classifier.bias += 3                         # so that untrained masks are not empty
         dense = network.dense(pixels)
-        masks = torch.cat([torch.ones(1, 1, 16, 16), network.decide(dense.logits)], 1)
+        masks = torch.cat([torch.ones(1, 1, 16, 16), network.decide(dense.logits, torch.ones(1, 1, 16, 16))], 1)
         want = network.label_head(dense.maps, masks)
         got = network(pixels, valid).labels
     torch.testing.assert_close(got, want)

@@ -54,7 +54,8 @@ def test_every_runtime_answers_as_the_network_does(runtime: Runtime, weights: Pa
         want = network(torch.from_numpy(pixels), torch.from_numpy(valid))
     got = runtime(pixels, valid)
     assert got.masks.dtype == got.labels.dtype == np.float32
-    assert network.decide(want.masks).any(), "masks must not be empty, or labels under them say nothing"
+    decided = network.decide(want.masks, torch.ones_like(want.masks[:, :1]))
+    assert decided.any(), "masks must not be empty, or labels under them say nothing"
     np.testing.assert_allclose(got.masks, want.masks.numpy(), rtol=0, atol=1e-4)
     np.testing.assert_allclose(got.labels, want.labels.numpy(), rtol=0, atol=1e-4)
 

@@ -17,6 +17,9 @@ from hemline.photo import Frame, unplace
 
 NOBODY = -1
 """Owner of a pixel that no class wins."""
+LEAST_RIVALRY = 0.4
+"""Of the cells where a class passes its threshold, it must win this much of what any other class wins there. With less,
+it is a second guess at the other's garment, and its slivers go to that one."""
 
 
 class Region(NamedTuple):
@@ -87,13 +90,13 @@ def find_regions(maps: Maps, wanted: int) -> dict[int, Region]:
 def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int]]:
     """The owner (H, W) of each pixel, its margin, and the classes that own any.
 
-    A logit between cells is never above its cells, so only the classes that pass on the small map are enlarged, one
+    A logit between cells is never above its cells, so only the classes that compete on the small map are enlarged, one
     at a time.
     """
     shape = maps.frame.photo_height, maps.frame.photo_width
     owner = np.full(shape, NOBODY, np.int16)
     best = np.zeros(shape, np.float32)
-    classes = [k for k in maps.competing if maps.logits[k].max() > maps.thresholds[k]]
+    classes = contenders(maps)
     for k in classes:
         margin = maps.at_full_size(k) - maps.thresholds[k]
         better = margin > best
@@ -102,9 +105,13 @@ def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int
     return owner, best, [k for k in classes if (owner == k).any()]
 
 
-def _box(mask: Mask) -> tuple[slice, slice]:
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return slice(y, y + height), slice(x, x + width)
+def contenders(maps: Maps) -> list[int]:
+    """The classes that compete for this photo's pixels: those that pass and are no second guess at a garment."""
+    competing = list(maps.competing)
+    passing, won = _cells_won(maps, competing)
+    there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins
+    good: NDArray[np.bool_] = passing.any(1) & (won.sum(1) >= LEAST_RIVALRY * there.max(1, initial=0))
+    return [k for k, is_one in zip(competing, good, strict=True) if is_one]
 
 
 def classes_with_cells(maps: Maps) -> set[int]:
@@ -112,13 +119,25 @@ def classes_with_cells(maps: Maps) -> set[int]:
 
     Between two cells a class may win pixels and yet no cell; its labels were pooled over nothing and mean nothing.
     """
+    classes = contenders(maps)
+    _, won = _cells_won(maps, classes)
+    return {k for k, wins in zip(classes, won.any(1), strict=True) if wins}
+
+
+def _cells_won(maps: Maps, classes: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(C, N) of the N cells that touch the photo: where each class passes, and where it wins among `classes`."""
     (height, width), frame = maps.logits.shape[1:], maps.frame
     top, bottom = _cells(frame.top, frame.height, maps.canvas_size[0], height)
     left, right = _cells(frame.left, frame.width, maps.canvas_size[1], width)
-    competing = list(maps.competing)
-    margins = maps.logits[competing, top:bottom, left:right] - maps.thresholds[competing, None, None]
-    wins = (margins > 0) & (margins >= margins.max(0))
-    return {k for k, any_cell in zip(competing, wins.any((1, 2)), strict=True) if any_cell}
+    margins = maps.logits[classes, top:bottom, left:right].reshape(len(classes), -1)
+    margins = margins - maps.thresholds[classes, None]
+    passing = margins > 0
+    return passing, passing & (margins >= margins.max(0, initial=-np.inf))
+
+
+def _box(mask: Mask) -> tuple[slice, slice]:
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(y, y + height), slice(x, x + width)
 
 
 def _cells(start: int, length: int, canvas: int, cells: int) -> tuple[int, int]:

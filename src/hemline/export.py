@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from hemline.checkpoint import halve, load_network, whole_file
 from hemline.errors import WeightsError
+from hemline.heads._blocks import area_resize
 from hemline.metadata import KEY, Metadata
 from hemline.model import Network
 from hemline.runtime import open_runtime
@@ -149,8 +150,9 @@ def _compare(network: Network, graph: Path, metadata: Metadata) -> None:
         got = open_runtime(graph, metadata, runtime="openvino", device="cpu")(pixels, valid)
         masks, labels = torch.from_numpy(got.masks), torch.from_numpy(got.labels)
         # Two classes that tie may change places at a cell, and a label then speaks of another mask.
-        same = (network.decide(masks) == network.decide(want.masks)).flatten(2).all(2)  # (B, K)
-        same = torch.cat([torch.ones_like(same[:, :1]), same], dim=1)                   # (B, 1 + K)
+        area = area_resize(torch.from_numpy(valid)[:, None].float(), masks.shape[-2:])
+        same = (network.decide(masks, area) == network.decide(want.masks, area)).flatten(2).all(2)  # (B, K)
+        same = torch.cat([torch.ones_like(same[:, :1]), same], dim=1)                               # (B, 1 + K)
     for name, a, b in (("masks", masks, want.masks), ("labels", labels[same], want.labels[same])):
         drift = float((a - b).abs().max()) / max(1.0, float(b.abs().max()))
         if not drift <= MAX_DRIFT:

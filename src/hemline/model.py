@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hemline._regions import LEAST_RIVALRY
 from hemline.backbone import Backbone
 from hemline.config import Config
 from hemline.heads import HEADS, Dense, MultiLabel
@@ -61,16 +62,27 @@ class Network(nn.Module):
         """Photos (B, H, W, 3) uint8 and their valid pixels (B, H, W) uint8 -> `Output`."""
         dense = self.dense(pixels)
         area = area_resize(valid[:, None].to(dense.logits.dtype), dense.logits.shape[-2:])  # (B, 1, h, w)
-        masks = torch.cat([area, self.decide(dense.logits) * area], dim=1)                  # (B, 1 + K, h, w)
+        masks = torch.cat([area, self.decide(dense.logits, area) * area], dim=1)            # (B, 1 + K, h, w)
         return Output(dense.logits, self.label_head(dense.maps, masks))
 
-    def decide(self, logits: Tensor) -> Tensor:
-        """Mask logits (B, K, h, w) -> the masks (B, K, h, w) of 0 and 1 that are the answer.
+    def decide(self, logits: Tensor, area: Tensor) -> Tensor:
+        """Mask logits -> the masks (B, K, h, w) of 0 and 1 that are the answer.
 
-        A pixel belongs to the competing class with the largest margin over its threshold, or to none.
+        A cell belongs to the competing class with the largest margin over its threshold, or to none. A class that
+        wins few of the cells where it passes, beside another that wins many of these, is a second guess at the
+        other's garment and does not compete (`hemline._regions.LEAST_RIVALRY`).
+
+        Args:
+            logits: (B, K, h, w).
+            area: (B, 1, h, w) share of each cell that lies on the photo.
         """
         margins = logits - self.thresholds.view(1, -1, 1, 1)
         margins = margins.masked_fill(~self.competing.view(1, -1, 1, 1), -torch.inf)
+        passing = ((margins > 0) & (area > 0)).to(logits.dtype)
+        won = passing * (margins >= margins.amax(1, keepdim=True)).to(logits.dtype)
+        there = torch.bmm(passing.flatten(2), won.flatten(2).transpose(1, 2))   # (B, K, K): cells of k that j wins
+        enough = won.sum((2, 3)) >= LEAST_RIVALRY * there.amax(2)               # (B, K)
+        margins = margins.masked_fill(~enough[:, :, None, None], -torch.inf)
         best = margins.amax(1, keepdim=True).clamp(min=0)
         return (margins > 0).to(logits.dtype) * (margins >= best).to(logits.dtype)
 
