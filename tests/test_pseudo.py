@@ -61,16 +61,17 @@ def test_photos_without_a_pseudo_map_and_folders_of_another_kind(tmp_path):
 
 
 def test_only_what_the_tags_name_is_drawn():
-    """At one pixel dress is likeliest but not tagged; at the next two classes are even; at the third nobody is."""
+    """Dress is not tagged: it leaves the first pixel to pants, two classes are even at the second, and at the third
+    and fourth nobody is likelier than what is tagged, but dress is likeliest of all at the third."""
     labels = np.full(STREET.num_labels, UNKNOWN, np.int8)
     labels[DRESS], labels[[PANTS, SHOE]] = 0, 1
     classes = named_classes(labels, STREET)
     assert set(classes) == {PANTS, SHOE, *range(len(STREET.categories), STREET.num_masks)}
-    logits = np.full((STREET.num_masks, 1, 3), -9, np.float32)
-    logits[DRESS] = 8
-    logits[PANTS, 0] = [4, 3, -4]
-    logits[SHOE, 0] = [0, 3, -4]
-    assert draw(logits, classes).tolist() == [[PANTS, UNSURE, NOBODY]]
+    logits = np.full((STREET.num_masks, 1, 4), -9, np.float32)
+    logits[DRESS, 0] = [8, 8, 8, -4]
+    logits[PANTS, 0] = [4, 3, -4, -4]
+    logits[SHOE, 0] = [0, 3, -4, -4]
+    assert draw(logits, classes, STREET.competing).tolist() == [[PANTS, UNSURE, UNSURE, NOBODY]]
 
 
 def test_training_photos_alone_are_drawn(tmp_path):

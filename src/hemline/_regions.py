@@ -110,8 +110,8 @@ def contenders(maps: Maps) -> list[int]:
     competing = list(maps.competing)
     passing, won = _cells_won(maps, competing)
     there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins
-    good: NDArray[np.bool_] = passing.any(1) & (won.sum(1) >= LEAST_RIVALRY * there.max(1, initial=0))
-    return [k for k, is_one in zip(competing, good, strict=True) if is_one]
+    good = passing.any(1) & (won.sum(1) >= LEAST_RIVALRY * there.max(1, initial=0))
+    return [competing[i] for i in np.flatnonzero(good)]
 
 
 def classes_with_cells(maps: Maps) -> set[int]:
@@ -121,7 +121,7 @@ def classes_with_cells(maps: Maps) -> set[int]:
     """
     classes = contenders(maps)
     _, won = _cells_won(maps, classes)
-    return {k for k, wins in zip(classes, won.any(1), strict=True) if wins}
+    return {classes[i] for i in np.flatnonzero(won.any(1))}
 
 
 def _cells_won(maps: Maps, classes: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

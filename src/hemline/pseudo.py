@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def write_pseudo_maps(weights: str | Path, ccp: Path, out: Path) -> int:
         views = np.stack([canvas.pixels, canvas.pixels[:, ::-1]]), np.stack([canvas.valid, canvas.valid[:, ::-1]])
         masks = answer(*views).masks
         logits = unplace((masks[0] + masks[1][..., ::-1]) / 2, canvas.frame, metadata.canvas)
-        drawn = draw(logits, named_classes(sample.regions[0].labels, space))
+        drawn = draw(logits, named_classes(sample.regions[0].labels, space), space.competing)
         Image.fromarray(drawn).save(out / f"{dataset.files[index].stem}.png", optimize=True)
     return len(indices)
 
@@ -68,12 +69,19 @@ def named_classes(labels: NDArray[np.int8], space: LabelSpace) -> list[int]:
     return [k for k in space.competing if k >= num or labels[k] == 1]
 
 
-def draw(logits: NDArray[np.float32], classes: list[int]) -> NDArray[np.uint8]:
-    """The likeliest of some classes at each pixel: (K, H, W) logits -> (H, W) class numbers, `NOBODY` or `UNSURE`."""
+def draw(logits: NDArray[np.float32], classes: list[int], competing: Sequence[int]) -> NDArray[np.uint8]:
+    """The likeliest of some classes at each pixel: (K, H, W) logits -> (H, W) class numbers, `NOBODY` or `UNSURE`.
+
+    Args:
+        logits: Of every class.
+        classes: Those that may be drawn.
+        competing: All that the network chooses among: where it sees one that may not be drawn, it is unsure of nobody.
+    """
     scores = np.concatenate([np.zeros_like(logits[:1]), logits[classes]])
-    odds = np.exp(scores - scores.max(0))
+    odds = np.exp(scores)
     drawn: NDArray[np.uint8] = np.array([NOBODY, *classes], np.uint8)[scores.argmax(0)]
-    drawn[odds.max(0) < SURE * odds.sum(0)] = UNSURE
+    everything = 1 + np.exp(logits[list(competing)]).sum(0)
+    drawn[odds.max(0) < SURE * np.where(drawn == NOBODY, everything, odds.sum(0))] = UNSURE
     return drawn
 
 
