@@ -106,33 +106,21 @@ def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int
 
 
 def contenders(maps: Maps) -> list[int]:
-    """The classes that compete for this photo's pixels: those that pass and are no second guess at a garment."""
-    competing = list(maps.competing)
-    passing, won = _cells_won(maps, competing)
-    there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins
-    good = passing.any(1) & (won.sum(1) >= LEAST_RIVALRY * there.max(1, initial=0))
-    return [competing[i] for i in np.flatnonzero(good)]
+    """The classes that compete for this photo's pixels: those that pass and are no second guess at a garment.
 
-
-def classes_with_cells(maps: Maps) -> set[int]:
-    """The classes under whose mask the network pooled labels: those that win a cell of its own, smaller map.
-
-    Between two cells a class may win pixels and yet no cell; its labels were pooled over nothing and mean nothing.
+    Each wins a cell at least, on the cells that touch the photo, so the network has pooled labels under its mask.
     """
-    classes = contenders(maps)
-    _, won = _cells_won(maps, classes)
-    return {classes[i] for i in np.flatnonzero(won.any(1))}
-
-
-def _cells_won(maps: Maps, classes: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(C, N) of the N cells that touch the photo: where each class passes, and where it wins among `classes`."""
+    competing = list(maps.competing)
     (height, width), frame = maps.logits.shape[1:], maps.frame
     top, bottom = _cells(frame.top, frame.height, maps.canvas_size[0], height)
     left, right = _cells(frame.left, frame.width, maps.canvas_size[1], width)
-    margins = maps.logits[classes, top:bottom, left:right].reshape(len(classes), -1)
-    margins = margins - maps.thresholds[classes, None]
+    margins = maps.logits[competing, top:bottom, left:right] - maps.thresholds[competing, None, None]
+    margins = margins.reshape(len(competing), -1)
     passing = margins > 0
-    return passing, passing & (margins >= margins.max(0, initial=-np.inf))
+    won = passing & (margins >= margins.max(0))
+    there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins
+    good = passing.any(1) & (won.sum(1) >= LEAST_RIVALRY * there.max(1))
+    return [competing[i] for i in np.flatnonzero(good)]
 
 
 def _box(mask: Mask) -> tuple[slice, slice]:

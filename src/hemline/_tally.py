@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from hemline._regions import Maps, classes_with_cells, decide, logit
+from hemline._regions import Maps, contenders, decide, logit
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
@@ -74,7 +74,7 @@ class Tally:
         maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), space.competing)
         answered = _class_map(maps)
         self.masks.update(answered, truth_map(sample, space))
-        pooled = classes_with_cells(maps)
+        pooled = set(contenders(maps))
         whole = [region.labels for region in sample.regions if region.segment == WHOLE_PHOTO]
         if whole:
             self.whole.update(np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack(whole))

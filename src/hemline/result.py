@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline import masks as mask_forms
-from hemline._regions import Maps, best_region, classes_with_cells, find_regions, logit, sigmoid
+from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
@@ -210,8 +210,9 @@ def read_answer(
     """Turn the network's logits for one photo into its answer.
 
     A pixel belongs to the competing class with the largest margin over its threshold, or to none where no margin is
-    above 0. Each mask is then freed of speckles and its small holes are filled (`hemline.masks`). A category that won
-    no pixel but whose label passes for the whole photo is a garment too, so that labels and garments agree.
+    above 0; a class that is a second guess at another's garment does not compete. Each mask is then freed of speckles
+    and its small holes are filled (`hemline.masks`). A category that won no pixel but whose label passes for the whole
+    photo is a garment too, so that labels and garments agree.
 
     Args:
         masks: (K, h, w) logits on the canvas.
@@ -226,14 +227,14 @@ def read_answer(
     """
     space = metadata.labels
     maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), space.competing)
-    regions, pooled = find_regions(maps, len(space.categories)), classes_with_cells(maps)
+    regions = find_regions(maps, len(space.categories))
     thresholds, least = logit(metadata.label_thresholds), min_score or 0.0
     garments = []
     for category in (c for c in space.categories if c.shown):
         k = category.index
         if k in regions:
             mask, score = regions[k]
-            said = _attributes(space, labels[1 + k], thresholds, {category.name}, least) if k in pooled else []
+            said = _attributes(space, labels[1 + k], thresholds, {category.name}, least)
             garments.append(_garment(category, score, mask, "mask", photo, said))
         elif labels[0, k] > thresholds[k]:
             score = float(sigmoid(labels[0, k]))
