@@ -13,6 +13,7 @@ What each word says stands in the label space's `teach.ccp` block.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline.data.knowledge import Knowledge
-from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 from hemline.photo import read_photo
@@ -134,26 +135,13 @@ class CCP:
         if ids.size and ids.max() >= len(self.words):
             raise DataError(f"ccp: {file} has tag {ids.max()}; label_list.mat knows 0 to {len(self.words) - 1}")
         words = [self.words[i] for i in ids]
-        labels, one_of = self.knowledge.photo(words, "tags")
-        regions = [Region(WHOLE_PHOTO, labels, one_of)]
-        num = len(self.space.categories)
-        for word in words:
-            spoken = self.knowledge.words[word].labels
-            named = np.flatnonzero(spoken[:num] == 1)
-            if named.size and (spoken[num:] >= 0).any():  # an attribute: asked where the network sees the garment
-                attributes = spoken.copy()
-                attributes[:num] = UNKNOWN
-                classes = np.zeros(self.space.num_masks, bool)
-                classes[named] = True
-                regions.append(Region(PREDICTED, attributes, classes=classes))
-        targets = np.full((1, self.space.num_masks), UNKNOWN, np.int8)
-        targets[0, :num][labels[:num] == 0] = 0           # what is not worn is nowhere in the photo
-        segments = np.zeros(photo.shape[:2], np.uint8)
+        sample = self.knowledge.undrawn(photo, words, f"ccp/{file.stem}")
         drawn = None if self.pseudo is None else _read_pseudo_map(self.pseudo, file.stem, self.space)
         if drawn is not None:
-            segments, targets, parts = self._from_pseudo_map(drawn, targets[0], labels, regions[1:])
-            regions = [regions[0], *parts]
-        return Sample(photo=photo, segments=segments, targets=targets, regions=regions, key=f"ccp/{file.stem}")
+            whole, *asked = sample.regions
+            segments, targets, parts = self._from_pseudo_map(drawn, sample.targets[0], whole.labels, asked)
+            sample = replace(sample, segments=segments, targets=targets, regions=[whole, *parts])
+        return sample
 
     def _from_pseudo_map(
         self, drawn: NDArray[np.uint8], everywhere: NDArray[np.int8], labels: NDArray[np.int8], asked: list[Region]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline.data.sample import UNKNOWN
+from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import LabelError
 from hemline.labels import Category, Label, LabelSpace
 
@@ -32,6 +32,14 @@ class Word:
     """(L,) labels of which at least one is true."""
     categories: frozenset[int]
     """Categories that the word names, allows or leaves open: their absence cannot be read from its presence."""
+    garment: frozenset[int]
+    """Categories of which the thing that the word names is one; empty where it names none."""
+    denied: frozenset[int]
+    """Categories that the word itself says are not in the photo."""
+    mutes: frozenset[int]
+    """Labels about which nothing is known of a photo with this word, whatever its other words say."""
+    closed: bool
+    """Whether categories that neither it nor another word of the photo speaks of are not there."""
 
 
 class Knowledge:
@@ -52,6 +60,12 @@ class Knowledge:
         block = space.teach[source]
         self.space = space
         self.source = source
+        self._several = set(block.get("several", []))
+        if unknown := self._several - {group.name for group in space.groups}:
+            raise LabelError(f"{space.name}, teach.{source}.several: no group {sorted(unknown)}")
+        index = {category.name: category.index for category in space.categories}
+        self._carriers = {label.index: frozenset(index[name] for name in label.carried_by) for label in space.labels}
+        self._closed = block.get("others") != "unknown"
         self.words = {str(name): self._word(str(name), entry or {}) for name, entry in block["words"].items()}
         self.alike = {
             kind: self._alike(block.get(f"alike_in_{kind}", [])) for kind in ("maps", "tags")
@@ -78,31 +92,87 @@ class Knowledge:
         labels = np.full(self.space.num_labels, UNKNOWN, np.int8)
         open_categories = {c for word in said for c in word.categories}
         open_categories |= {other for c in open_categories for other in self.alike[kind].get(c, ())}
-        labels[[c for c in range(num) if c not in open_categories]] = 0
-        for label in self.space.labels:  # an attribute is absent where every garment that carries it is
-            carriers = [self._category(name) for name in label.carried_by]
+        if self._closed and all(word.closed for word in said):
+            labels[[c for c in range(num) if c not in open_categories]] = 0
+        for index, carriers in self._carriers.items():    # an attribute is absent where all that carry it are
             if carriers and all(labels[c] == 0 for c in carriers):
-                labels[label.index] = 0
+                labels[index] = 0
         for word in said:
             spoken = word.labels.copy()
-            spoken[:num][spoken[:num] == 0] = UNKNOWN     # a region's "not a hat" says nothing of the photo
+            hushed = [c for c in range(num) if spoken[c] == 0 and c not in word.denied]
+            spoken[hushed] = UNKNOWN                      # a region's "not a hat" says nothing of the photo
             np.maximum(labels, spoken, out=labels, where=spoken >= 0)
+        labels[[index for word in said for index in word.mutes]] = UNKNOWN
         one_of = tuple(w.one_of for w in said if w.one_of is not None and not (labels[w.one_of] == 1).any())
         return labels, one_of
 
-    def _category(self, name: str) -> int:
-        return next(c.index for c in self.space.categories if c.name == name)
+    def garments(self, words: Iterable[str]) -> list[Region]:
+        """What a photo's words say of garments that nobody drew: regions where the network itself finds them.
+
+        The attributes of a word that names a garment speak of that garment. Those of a word that names none speak of
+        the garments among the named ones that can carry them, or, where none is named, of whatever can. Where the photo
+        has two values of a group under `several`, one garment has the one and another the other: unknown.
+        """
+        said = [self.words[word] for word in words]
+        named = frozenset[int]().union(*(word.garment for word in said))
+        muted = [index for word in said for index in word.mutes]
+        regions: list[tuple[frozenset[int], NDArray[np.int8]]] = []
+        loose: dict[frozenset[int], NDArray[np.int8]] = {}
+        for word in said:
+            attributes = np.full(self.space.num_labels, UNKNOWN, np.int8)
+            carried = [index for index, carriers in self._carriers.items() if carriers]
+            attributes[carried] = word.labels[carried]
+            attributes[muted] = UNKNOWN
+            if word.garment:
+                regions.append((word.garment, attributes))
+                continue
+            for index in np.flatnonzero(attributes >= 0):
+                carriers = self._carriers[int(index)]
+                labels = loose.setdefault(named & carriers or carriers, np.full_like(attributes, UNKNOWN))
+                labels[index] = max(labels[index], attributes[index])
+        for labels in loose.values():
+            for name in self._several:
+                values = labels[self.space.label_slices[name]]
+                if (values == 1).sum() > 1:
+                    values[:] = UNKNOWN
+        regions += loose.items()
+        return [
+            Region(PREDICTED, labels, classes=np.isin(np.arange(self.space.num_masks), list(garment)))
+            for garment, labels in regions
+            if (labels >= 0).any()
+        ]
+
+    def undrawn(self, photo: NDArray[np.uint8], words: Sequence[str], key: str) -> Sample:
+        """The sample of a photo of which these words are listed and nothing is drawn.
+
+        Args:
+            photo: (H, W, 3).
+            words: The photo's words.
+            key: Its key in the dataset.
+        """
+        labels, one_of = self.photo(words, "tags")
+        num = len(self.space.categories)
+        targets = np.full((1, self.space.num_masks), UNKNOWN, np.int8)
+        targets[0, :num][labels[:num] == 0] = 0           # what is not worn is nowhere in the photo
+        return Sample(
+            photo=photo,
+            segments=np.zeros(photo.shape[:2], np.uint8),
+            targets=targets,
+            regions=[Region(WHOLE_PHOTO, labels, one_of), *self.garments(words)],
+            key=key,
+        )
 
     def _word(self, name: str, entry: Mapping[str, Any]) -> Word:
         space = self.space
-        if unknown_keys := set(entry) - {"is", "not", "one_of", "unknown", "pixels"}:
+        if unknown_keys := set(entry) - {"is", "not", "one_of", "unknown", "pixels", "others", "mutes"}:
             raise LabelError(f"{space.name}, teach.{self.source}.{name}: unknown key {sorted(unknown_keys)}")
         target = np.zeros(space.num_masks, np.int8)
         labels = np.full(space.num_labels, UNKNOWN, np.int8)
         labels[: len(space.categories)] = 0
         yes = [x for x in entry.get("is", []) if x not in space.pixels]
         things = [space.find(x) for x in yes]
-        own = {x.name for x in things if isinstance(x, Category)}
+        either = [space.find(x) for x in entry.get("one_of", [])]
+        own = {x.name for x in [*things, *either] if isinstance(x, Category)}
         for thing in things:
             if isinstance(thing, Label):
                 self._deny_rivals(labels, thing, own)
@@ -111,28 +181,34 @@ class Knowledge:
         for x in entry.get("is", []):
             if x in space.mask_names:
                 target[space.mask_names.index(x)] = 1
-        for x in entry.get("not", []):
-            labels[space.find(x).index] = 0
-        either = [space.find(x).index for x in entry.get("one_of", [])]
-        silent = [space.find(x).index for x in entry.get("unknown", [])]
-        labels[either + silent] = UNKNOWN
-        target[[i for i in either + silent if i < len(space.categories)]] = UNKNOWN
+        denied = [space.find(x) for x in entry.get("not", [])]
+        labels[[x.index for x in denied]] = 0
+        silent = [*either, *(space.find(x) for x in entry.get("unknown", []))]
+        labels[[x.index for x in silent]] = UNKNOWN
+        target[[x.index for x in silent if isinstance(x, Category)]] = UNKNOWN
         if entry.get("pixels") == "unknown":
             target[:] = UNKNOWN
             labels[: len(space.categories)][labels[: len(space.categories)] == 0] = UNKNOWN
         one_of = None
         if either:
             one_of = np.zeros(space.num_labels, bool)
-            one_of[either] = True
-        categories = {x.index for x in things if isinstance(x, Category)}
-        categories |= {i for i in either + silent if i < len(space.categories)}
-        return Word(target, labels, one_of, frozenset(categories))
+            one_of[[x.index for x in either]] = True
+        return Word(
+            target=target,
+            labels=labels,
+            one_of=one_of,
+            categories=_categories([*things, *silent]),
+            garment=_categories([*things, *either]),
+            denied=_categories(denied),
+            mutes=frozenset(space.find(x).index for x in entry.get("mutes", [])),
+            closed=entry.get("others") != "unknown",
+        )
 
     def _deny_rivals(self, labels: NDArray[np.int8], label: Label, own: set[str]) -> None:
         group = next(g for g in self.space.groups if g.name == label.group)
-        if group.choice == "one":
+        if group.choice == "one" and group.name not in self._several:
             for rival in group.labels:
-                if not rival.carried_by or rival.carried_by & own:
+                if not rival.carried_by or rival.carried_by & (own or label.carried_by):
                     labels[rival.index] = 0
 
     def _alike(self, sets: Sequence[Sequence[str]]) -> dict[int, set[int]]:
@@ -142,3 +218,8 @@ class Knowledge:
             for index in indices:
                 alike.setdefault(index, set()).update(indices - {index})
         return alike
+
+
+def _categories(things: Iterable[Category | Label]) -> frozenset[int]:
+    """Indices of the categories among the things."""
+    return frozenset(thing.index for thing in things if isinstance(thing, Category))
