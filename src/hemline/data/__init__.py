@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from hemline.config import Data
 from hemline.data.ccp import CCP
+from hemline.data.clothing_attributes import ClothingAttributes
+from hemline.data.clothing_dataset import ClothingDataset
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
 from hemline.errors import DataError
@@ -51,6 +53,8 @@ class Dataset(Protocol):
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "ccp": CCP,
+    "clothing_attributes": ClothingAttributes,
+    "clothing_dataset": ClothingDataset,
     "synthetic": Synthetic,
 }
 
