@@ -80,8 +80,8 @@ def test_photo_labels_without_reading_the_photo(tmp_path):
          {"collar", "stripe"}, set()),
         ("Undershirt", {TOP, "tank (top)", "sleeveless"}, {"vest", "camisole", "short (length)"}, {"v-neck"}, set()),
         ("Top", {TOP, "camisole", "sleeveless", "Top"}, {"tank (top)", "shoe"}, set(), set()),
-        ("Longsleeve", {"wrist-length", "Longsleeve"}, {"coat", "vest", "dress", "pants", "sleeveless"},
-         {SHIRT, TOP, "sweater", "cardigan", "jacket", "hoodie", "blazer"},
+        ("Longsleeve", {"Longsleeve"}, {"coat", "vest", "dress", "pants", "clutch"},
+         {SHIRT, TOP, "sweater", "cardigan", "jacket", "hoodie", "blazer", "wrist-length", "sleeveless"},
          {SHIRT, TOP, "sweater", "cardigan", "jacket"}),
         ("Hoodie", {"hoodie", "wrist-length", "Hoodie"}, {"sweater", "coat", "blazer", "classic (t-shirt)"},
          {TOP, "jacket"}, {TOP, "jacket"}),
@@ -114,6 +114,8 @@ def test_one_of_several_garments_carries_the_attributes(tmp_path):
     assert {"blazer", "classic (t-shirt)", "short (length)"} <= said(hoodie.labels, 0)
     assert named(long.classes) == {SHIRT, TOP, "sweater", "cardigan", "jacket"}
     assert said(long.labels, 1) == {"wrist-length"}
+    assert said(long.labels, 0) == {"sleeveless", "short (length)"}
+    assert (hoodie.doubt, long.doubt) == (0.0, 0.1)          # one Longsleeve in ten is not long
 
 
 def test_photos_that_nothing_is_known_of_are_left_out(tmp_path):
@@ -162,7 +164,7 @@ def test_views_of_a_photo_keep_its_labels(tmp_path):
     samples = list(ClothingDataset(write(tmp_path, rows), STREET))
     views = [augment_sample(s, (48, 32), Augment(), np.random.default_rng(i)) for i, s in enumerate(samples)]
     batch, plain = collate(views), collate([place_sample(s, (48, 32)) for s in samples])
-    for name in ("targets", "region_segment", "region_classes", "labels", "one_of", "one_of_region"):
+    for name in ("targets", "region_segment", "region_classes", "labels", "doubt", "one_of", "one_of_region"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(plain, name))
 
 
@@ -189,9 +191,18 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path):
         ClothingDataset(folder, load_label_space("fashionpedia"))
 
 
-def test_teach_refuses_an_unknown_label():
-    data = STREET.to_dict() | {"teach": {"clothing_dataset": {"words": {"Hat": {"mutes": ["hta"]}}}}}
-    with pytest.raises(LabelError, match="hta"):
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"mutes": ["hta"]}, "hta"),
+        ({"is": ["hat"], "mostly": ["coat"]}, "`mostly` takes attributes of a garment that the word names, not 'coat'"),
+        ({"is": ["hat"], "mostly": ["T-Shirt"]}, "not 'T-Shirt'"),
+        ({"mostly": ["sleeveless"]}, "not 'sleeveless'"),
+    ],
+)
+def test_teach_refuses_what_it_cannot_mean(entry, message):
+    data = STREET.to_dict() | {"teach": {"clothing_dataset": {"words": {"Hat": entry}}}}
+    with pytest.raises(LabelError, match=message):
         Knowledge(LabelSpace.from_dict(data), "clothing_dataset")
 
 
@@ -208,6 +219,7 @@ def test_the_real_set():
     assert (yes["pants"], no["pants"]) == (604, len(data) - 604 - 30)
     assert yes["sleeveless"] == 111 + 38
     assert yes["short (length)"] == 881 + 113
+    assert yes["wrist-length"] == 95 + 84
     assert yes["sweater"] == yes["coat"] == yes["jeans"] == yes["collar"] == yes["upper shirt"] == 0
     validation = split_indices(data, "validation")
     assert 0.12 < len(validation) / len(data) < 0.18

@@ -37,7 +37,7 @@ SPACE = LabelSpace.from_dict(
 
 
 def batch_of(segments, targets, *, valid=None, regions=((WHOLE_PHOTO, (-1, -1, -1, -1)),), one_of=(), classes=None):
-    """A batch of one photo; regions are (segment, labels), one_of are (region, set of labels)."""
+    """A batch of one photo; regions are (segment, labels), maybe with a doubt, one_of are (region, set of labels)."""
     segments = torch.tensor(segments, dtype=torch.uint8)[None]
     num = len(regions)
     return Batch(
@@ -48,6 +48,7 @@ def batch_of(segments, targets, *, valid=None, regions=((WHOLE_PHOTO, (-1, -1, -
         region_segment=torch.tensor([[r[0] for r in regions]]),
         region_classes=torch.zeros(1, num, 2, dtype=torch.bool) if classes is None else torch.tensor([classes]),
         labels=torch.tensor([[r[1] for r in regions]], dtype=torch.int8),
+        doubt=torch.tensor([[r[2] if len(r) > 2 else 0.0 for r in regions]]),
         one_of=torch.tensor([[i in s for i in range(4)] for _, s in one_of]).reshape(-1, 4),
         one_of_region=torch.tensor([(0, r) for r, _ in one_of], dtype=torch.int64).reshape(-1, 2),
     )
@@ -167,6 +168,15 @@ def test_label_terms_by_hand():
     assert terms["pattern"].mean().item() == pytest.approx(-math.log(1 - 0.5 * 0.5))  # neither has probability 1/4
 
 
+def test_doubtful_labels_are_smoothed():
+    """At logit 2 a yes costs log(1 + e^-2), a no 2 more; with a doubt of 0.1 a tenth of the other is asked for."""
+    regions = ((WHOLE_PHOTO, (1, 0, -1, -1), 0.1), (WHOLE_PHOTO, (1, -1, -1, -1)))
+    terms = label_terms(torch.full((1, 2, 4), 2.0), batch_of([[0]], [[0, 0]], regions=regions), SPACE)
+    yes = math.log(1 + math.exp(-2))
+    assert terms["category"].total.item() == pytest.approx(yes + 0.1 * 2 + yes + 0.9 * 2 + yes)
+    assert terms["category"].known.item() == 3
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats(-60, 60), min_size=4, max_size=4))
 def test_one_of_is_finite_and_falls_as_scores_rise(values):
@@ -219,6 +229,7 @@ def test_joint_loss_reads_masks_and_labels_together(tiny_network):
         region_segment=torch.tensor([[WHOLE_PHOTO, 1], [WHOLE_PHOTO, PREDICTED]]),
         region_classes=torch.ones(2, 2, space.num_masks, dtype=torch.bool),
         labels=torch.from_numpy(rng.integers(-1, 2, (2, 2, num)).astype(np.int8)),
+        doubt=torch.zeros(2, 2),
         one_of=torch.ones(1, num, dtype=torch.bool),
         one_of_region=torch.zeros(1, 2, dtype=torch.int64),
     )

@@ -75,7 +75,7 @@ class Tally:
         answered = _class_map(maps)
         self.masks.update(answered, truth_map(sample, space))
         pooled = set(contenders(maps))
-        whole = [region.labels for region in sample.regions if region.segment == WHOLE_PHOTO]
+        whole = [region.labels for region in sample.regions if region.segment == WHOLE_PHOTO and not region.doubt]
         if whole:
             self.whole.update(np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack(whole))
         scores, truths = [], []
@@ -86,7 +86,7 @@ class Tally:
                 area = np.bincount(answered.ravel(), minlength=1 + len(space.competing))
                 found = [max(found, key=lambda k: int(area[1 + space.competing.index(k)]))]
             truth = _attributes_of(region, found or may_be, space)
-            if (truth >= 0).any():
+            if (truth >= 0).any() and not region.doubt:
                 self.missed += not found                 # no garment, no attribute: its scores are 0
                 scores.append(_probability(labels[1 + found[0]]) if found else np.zeros(space.num_labels))
                 truths.append(truth)

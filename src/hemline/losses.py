@@ -124,6 +124,7 @@ def label_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, Te
     logits = logits.float()
     known = (batch.labels >= 0).to(logits.dtype)
     target = batch.labels.clamp(min=0).to(logits.dtype)
+    target = target + batch.doubt[:, :, None] * (1 - 2 * target)                                    # (B, R, L)
     bce = F.binary_cross_entropy_with_logits(logits, target, weight=known, reduction="none")        # (B, R, L)
     either = logits[batch.one_of_region[:, 0], batch.one_of_region[:, 1]]                           # (M, L)
     none = (F.logsigmoid(-either) * batch.one_of).sum(1)                                            # log P(none)

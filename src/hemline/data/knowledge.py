@@ -19,6 +19,11 @@ from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import LabelError
 from hemline.labels import Category, Label, LabelSpace
 
+KEYS = {"is", "not", "one_of", "mostly", "unknown", "mutes", "pixels", "others"}
+"""What may be said of a word; explained in `taxonomies/street.yaml`."""
+DOUBT = 0.1
+"""The share of photos of which a label that is `mostly` true is false."""
+
 
 @dataclass(frozen=True)
 class Word:
@@ -28,6 +33,8 @@ class Word:
     """(K,) of a pixel drawn as the word."""
     labels: NDArray[np.int8]
     """(L,) of the region drawn as the word, categories apart from its own denied."""
+    mostly: NDArray[np.int8]
+    """(L,) of the garment that it names, true but for a share of `DOUBT`."""
     one_of: NDArray[np.bool_] | None
     """(L,) labels of which at least one is true."""
     categories: frozenset[int]
@@ -135,10 +142,12 @@ class Knowledge:
                 values = labels[self.space.label_slices[name]]
                 if (values == 1).sum() > 1:
                     values[:] = UNKNOWN
-        regions += loose.items()
+        sure = [(garment, labels, 0.0) for garment, labels in [*regions, *loose.items()]]
+        mostly = [(word.garment, word.mostly, DOUBT) for word in said]
+        masks = np.arange(self.space.num_masks)
         return [
-            Region(PREDICTED, labels, classes=np.isin(np.arange(self.space.num_masks), list(garment)))
-            for garment, labels in regions
+            Region(PREDICTED, labels, classes=np.isin(masks, list(garment)), doubt=doubt)
+            for garment, labels, doubt in [*sure, *mostly]
             if (labels >= 0).any()
         ]
 
@@ -164,7 +173,7 @@ class Knowledge:
 
     def _word(self, name: str, entry: Mapping[str, Any]) -> Word:
         space = self.space
-        if unknown_keys := set(entry) - {"is", "not", "one_of", "unknown", "pixels", "others", "mutes"}:
+        if unknown_keys := set(entry) - KEYS:
             raise LabelError(f"{space.name}, teach.{self.source}.{name}: unknown key {sorted(unknown_keys)}")
         target = np.zeros(space.num_masks, np.int8)
         labels = np.full(space.num_labels, UNKNOWN, np.int8)
@@ -196,6 +205,7 @@ class Knowledge:
         return Word(
             target=target,
             labels=labels,
+            mostly=self._mostly(name, entry.get("mostly", []), own),
             one_of=one_of,
             categories=_categories([*things, *silent]),
             garment=_categories([*things, *either]),
@@ -203,6 +213,17 @@ class Knowledge:
             mutes=frozenset(space.find(x).index for x in entry.get("mutes", [])),
             closed=entry.get("others") != "unknown",
         )
+
+    def _mostly(self, name: str, names: Sequence[str], own: set[str]) -> NDArray[np.int8]:
+        labels = np.full(self.space.num_labels, UNKNOWN, np.int8)
+        for x in names:
+            label = self.space.find(x)
+            if not own or not isinstance(label, Label) or not label.carried_by:
+                where = f"{self.space.name}, teach.{self.source}.{name}"
+                raise LabelError(f"{where}: `mostly` takes attributes of a garment that the word names, not {x!r}")
+            self._deny_rivals(labels, label, own)
+            labels[label.index] = 1
+        return labels
 
     def _deny_rivals(self, labels: NDArray[np.int8], label: Label, own: set[str]) -> None:
         group = next(g for g in self.space.groups if g.name == label.group)

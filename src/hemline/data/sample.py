@@ -38,6 +38,8 @@ class Region:
     """Sets of labels (L,) of which at least one is true, we know not which."""
     classes: NDArray[np.bool_] | None = None
     """(K,) where `segment` is `PREDICTED`: the mask classes that together are the garment spoken of."""
+    doubt: float = 0.0
+    """The share of such labels that is wrong, 0..1. Doubtful ones train, smoothed by it, and are never measured."""
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Batch(NamedTuple):
     """(B, R, K) bool, used where `PREDICTED`."""
     labels: Tensor
     """(B, R, L) int8."""
+    doubt: Tensor
+    """(B, R) float32, 0..1: how much the labels of each region are smoothed."""
     one_of: Tensor
     """(M, L) bool: sets of labels of which at least one is true."""
     one_of_region: Tensor
@@ -105,6 +109,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     region_segment = np.full((len(samples), num_regions), WHOLE_PHOTO, np.int64)
     region_classes = np.zeros((len(samples), num_regions, num_classes), bool)
     labels = np.full((len(samples), num_regions, num_labels), UNKNOWN, np.int8)
+    doubt = np.zeros((len(samples), num_regions), np.float32)
     one_of: list[NDArray[np.bool_]] = []
     one_of_region: list[tuple[int, int]] = []
     for b, sample in enumerate(samples):
@@ -112,6 +117,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         for r, region in enumerate(sample.regions):
             region_segment[b, r] = region.segment
             labels[b, r] = region.labels
+            doubt[b, r] = region.doubt
             if region.classes is not None:
                 region_classes[b, r] = region.classes
             one_of.extend(region.one_of)
@@ -124,6 +130,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         region_segment=torch.from_numpy(region_segment),
         region_classes=torch.from_numpy(region_classes),
         labels=torch.from_numpy(labels),
+        doubt=torch.from_numpy(doubt),
         one_of=torch.from_numpy(np.array(one_of, bool).reshape(-1, num_labels)),
         one_of_region=torch.from_numpy(np.array(one_of_region, np.int64).reshape(-1, 2)),
     )
