@@ -134,6 +134,20 @@ def test_attributes_are_read_under_the_garments_own_mask() -> None:
     assert [x.label for x in belt.attributes] == ["plain"]       # belts carry no sleeves
 
 
+def test_the_photo_shows_no_attribute_that_none_of_its_garments_has() -> None:
+    """The photo's own scores say sleeveless and plain; its coat, whose mask is known, is wrist-length and plain."""
+    masks = nothing()
+    masks[COAT, :20] = 3.0
+    labels = np.full((1 + K, L), -5.0, np.float32)
+    labels[0, [COAT, SLEEVELESS, PLAIN]] = 3.0
+    labels[1 + COAT, [WRIST, PLAIN]] = 2.0
+    said = {x.label for x in answer(masks, labels).labels}
+    assert said == {"coat", "plain"}
+    labels[0, DRESS] = 3.0                                       # a dress that no pixel shows may be sleeveless
+    said = {x.label for x in answer(masks, labels).labels}
+    assert said == {"coat", "dress", "plain", "sleeveless"}
+
+
 def test_of_a_group_with_one_choice_the_largest_margin_wins() -> None:
     masks = nothing()
     masks[COAT] = 3.0

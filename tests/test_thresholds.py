@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # ships no types
 
 from hemline.metrics import IGNORED
-from hemline.thresholds import FEWEST, NEVER, best_thresholds, mask_thresholds
+from hemline.thresholds import FEWEST, LEAST, NEVER, best_thresholds, mask_thresholds
 
 
 def best(scores: Any, truth: Any, fewest: int = FEWEST) -> float:
@@ -72,10 +72,10 @@ def test_no_other_threshold_has_a_higher_f1(seed: int, num: int, distinct: int) 
     threshold = best(scores, truth, fewest=1)
     if threshold == NEVER:
         return
-    assert 0 <= threshold < 1
+    assert LEAST <= threshold < 1
     reached = f1(truth, scores > threshold)
     assert reached == pytest.approx(f1_score(truth, scores > threshold))
-    assert reached >= max(f1(truth, scores > other) for other in np.linspace(0, 1, 200)) - 1e-12
+    assert reached >= max(f1(truth, scores > other) for other in np.linspace(LEAST, 1, 200)) - 1e-12
 
 
 def test_neighbouring_floats_are_told_apart() -> None:

@@ -211,8 +211,9 @@ def read_answer(
 
     A pixel belongs to the competing class with the largest margin over its threshold, or to none where no margin is
     above 0; a class that is a second guess at another's garment does not compete. Each mask is then freed of speckles
-    and its small holes are filled (`hemline.masks`). A category that won no pixel but whose label passes for the whole
-    photo is a garment too, so that labels and garments agree.
+    and its small holes are filled (`hemline.masks`). Labels and garments agree: a category that won no pixel but whose
+    label passes for the whole photo is a garment too, and the photo shows no attribute that none of its garments has,
+    unless one could whose mask is not known.
 
     Args:
         masks: (K, h, w) logits on the canvas.
@@ -242,7 +243,11 @@ def read_answer(
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     worn = {garment.category for garment in garments}
     whole = _categories(space, labels[0], thresholds, worn, least)
-    whole += _attributes(space, labels[0], thresholds, worn, least)
+    seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
+    unseen = {garment.category for garment in garments if garment.found_by == "label"}
+    possible = _attributes(space, labels[0], thresholds, unseen, least)
+    said = _attributes(space, labels[0], thresholds, worn, least)
+    whole += [x for x in said if (x.group, x.label) in seen or x in possible]
     return Result(name, (frame.photo_height, frame.photo_width), garments, whole, photo, space)
 
 

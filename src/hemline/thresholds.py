@@ -18,13 +18,15 @@ from hemline.metrics import IGNORED, average_precision
 
 NEVER = 1.0
 """A threshold that no score is above: the label is never answered."""
+LEAST = 0.25
+"""The lowest threshold of a label: F1 of a rare one can be best at 0.02, and nobody wants to be told what is not so."""
 FEWEST = 5
 """With fewer known positives, or fewer known negatives, than these no threshold can be trusted."""
 GRID = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 def best_thresholds(
-    scores: NDArray[np.floating[Any]], truth: NDArray[np.int8], *, fewest: int = FEWEST
+    scores: NDArray[np.floating[Any]], truth: NDArray[np.int8], *, fewest: int = FEWEST, least: float = LEAST
 ) -> tuple[float, ...]:
     """For each label the threshold with the highest F1, halfway between two scores; the higher one of equals.
 
@@ -35,6 +37,7 @@ def best_thresholds(
         scores: (N, L) probabilities.
         truth: (N, L) 1 yes, 0 no, -1 unknown.
         fewest: Known positives, and known negatives, that a label must have.
+        least: No threshold is lower.
 
     Returns:
         L probabilities.
@@ -45,22 +48,22 @@ def best_thresholds(
         yes = said[known] == 1
         learnt = min(yes.sum(), (~yes).sum()) >= max(fewest, 1)
         learnt = learnt and average_precision(column[known], yes)[0] > yes.mean()
-        thresholds.append(_best_threshold(column[known], yes) if learnt else NEVER)
+        thresholds.append(_best_threshold(column[known], yes, least) if learnt else NEVER)
     return tuple(thresholds)
 
 
-def _best_threshold(scores: Floats, yes: NDArray[np.bool_]) -> float:
+def _best_threshold(scores: Floats, yes: NDArray[np.bool_], least: float) -> float:
     order = np.argsort(-scores, kind="stable")
     scores, yes = scores[order], yes[order]
     ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # answering the rows up to each distinct score
-    ends = ends[scores[ends] > 0]                                       # a score of 0 passes no threshold
+    ends = ends[scores[ends] > least]                                   # the others pass no threshold
     if not ends.size:                                                   # nothing was found of what is asked
         return NEVER
     f1 = 2 * np.cumsum(yes)[ends] / (ends + 1 + yes.sum())
     last = ends[f1.argmax()]                                            # the first of equals: fewest answers
     lowest = scores[last]
     below = scores[last + 1] if last + 1 < len(scores) else 0.0
-    return float(max(min((lowest + below) / 2, np.nextafter(lowest, -1)), 0.0))  # neighbours may have no half way
+    return float(max(min((lowest + below) / 2, np.nextafter(lowest, -1)), least))  # neighbours may have no half way
 
 
 def mask_thresholds(
