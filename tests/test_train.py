@@ -193,10 +193,11 @@ def test_drawn_figures_are_learnt_and_shuffled_ones_are_not(dataset, tmp_path, m
     mean_iou, mean_ap = learnt(train(recipe(tmp_path)))
     print(f"{dataset.__name__}: mean IoU {mean_iou:.3f}, mean average precision {mean_ap:.3f}")
     if dataset is Shuffled:
-        assert mean_iou < 0.15
+        assert mean_iou < 0.20                            # where on a photo garments are, and no more
+        assert mean_ap < 0.70
     else:
-        assert mean_iou > 0.30
-        assert mean_ap > 0.5
+        assert mean_iou > 0.25
+        assert mean_ap > 0.75
 
 
 @pytest.mark.slow
