@@ -245,7 +245,9 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
         choice = draw(st.sampled_from(["one", "many"]))
         groups.append({"name": f"group {number}", "choice": choice, "shown": draw(st.booleans()), "labels": labels})
     pixels = [next(names) for _ in range(draw(st.integers(0, 3)))]
-    return {"name": "wild", "version": 2, "categories": categories, "pixels": pixels, "groups": groups}
+    data = {"name": "wild", "version": 2, "categories": categories, "pixels": pixels, "groups": groups}
+    alike = draw(st.lists(st.sets(st.sampled_from([c["name"] for c in categories])).map(sorted), max_size=2))
+    return data | ({"alike": alike} if alike else {})
 
 
 @settings(deadline=None, max_examples=50)

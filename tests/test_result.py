@@ -1,5 +1,7 @@
 """Results: what is said of which garment, and that no answer contradicts itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from tests.answers import (
     PLAIN,
     SECRET,
     SLEEVELESS,
+    SPACE,
     UPPER,
     WRIST,
     K,
@@ -146,6 +149,18 @@ def test_the_photo_shows_no_attribute_that_none_of_its_garments_has() -> None:
     labels[0, DRESS] = 3.0                                       # a dress that no pixel shows may be sleeveless
     said = {x.label for x in answer(masks, labels).labels}
     assert said == {"coat", "dress", "plain", "sleeveless"}
+
+
+def test_a_label_yields_to_an_alike_garment_that_has_a_mask_and_to_a_surer_label() -> None:
+    meta = replace(metadata(), labels=replace(SPACE, alike=(frozenset({"coat", "dress", "cardigan"}),)))
+    labels = np.full((1 + K, L), -5.0, np.float32)
+    labels[0, [COAT, DRESS, CARDIGAN, BELT]] = 1.0, 2.0, 3.0, 1.0
+    masks = nothing()
+    assert {g.category for g in answer(masks, labels, meta).garments} == {"dress", "belt"}  # a cardigan is never shown
+    masks[COAT, :20] = 3.0
+    result = answer(masks, labels, meta)
+    assert {g.category: g.found_by for g in result.garments} == {"coat": "mask", "belt": "label"}
+    assert {x.label for x in result.labels} == {"coat", "belt"}
 
 
 def test_of_a_group_with_one_choice_the_largest_margin_wins() -> None:

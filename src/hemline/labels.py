@@ -79,6 +79,9 @@ class LabelSpace:
     groups: tuple[Group, ...]
     teach: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What each dataset's own words say in this label space; read by `hemline.data.knowledge`."""
+    alike: tuple[frozenset[str], ...] = ()
+    """Sets of categories that annotators take for each other. A photo's label of one says nothing against the others,
+    so where several pass, at most one of a set is answered on the word of the label alone."""
 
     @cached_property
     def mask_names(self) -> tuple[str, ...]:
@@ -196,6 +199,7 @@ class LabelSpace:
                 }
                 for group in self.groups
             ],
+            **({"alike": [sorted(names) for names in self.alike]} if self.alike else {}),
         }
 
     @classmethod
@@ -243,6 +247,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "labels": (list, tuple),
     "carried_by": (list, tuple),
     "teach": (dict,),
+    "alike": (list, tuple),
 }
 _TYPE_WORDS = {int: "a whole number", str: "text", bool: "true or false", list: "a list", dict: "a mapping"}
 _DEFAULTS: dict[str, Any] = {
@@ -252,13 +257,14 @@ _DEFAULTS: dict[str, Any] = {
     "groups": (),
     "carried_by": (),
     "teach": {},
+    "alike": (),
 }
 
 
 def _build(data: object) -> LabelSpace:
     name = data.get("name", "?") if isinstance(data, Mapping) else "?"
     where = f"label space {name if _is_text(name) else short(name)}"
-    space = _entry(where, data, "name", "version", "categories", "pixels", "groups", "teach")
+    space = _entry(where, data, "name", "version", "categories", "pixels", "groups", "teach", "alike")
     categories = tuple(_category(where, index, entry) for index, entry in enumerate(space["categories"]))
     if not categories:
         raise LabelError(f"{where}: `categories` is empty; a label space needs at least one category")
@@ -274,7 +280,10 @@ def _build(data: object) -> LabelSpace:
     _refuse_twice(where, "group", ["category", *(g.name for g in groups)])
     for group in groups:  # another group may have the same id: publishers count from 1 for each question
         _refuse_twice(where, f"{group.name} id", [x.id for x in group.labels])
-    return LabelSpace(space["name"], space["version"], categories, pixels, tuple(groups), dict(space["teach"]))
+    alike = tuple(frozenset(_names(where, "alike", names)) for names in space["alike"])
+    if unknown := sorted(frozenset().union(*alike) - {c.name for c in categories}):
+        raise LabelError(f"{where}: `alike` names {', '.join(map(repr, unknown))}, no category")
+    return LabelSpace(space["name"], space["version"], categories, pixels, tuple(groups), dict(space["teach"]), alike)
 
 
 def _category(where: str, index: int, data: object) -> Category:
@@ -325,6 +334,12 @@ def _texts(where: str, key: str, values: Sequence[Any]) -> tuple[str, ...]:
         if not _is_text(value):
             raise LabelError(f"{where}: `{key}` holds {short(value)}; it takes names")
     return tuple(values)
+
+
+def _names(where: str, key: str, values: object) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple):
+        raise LabelError(f"{where}: `{key}` holds {short(values)}; it takes lists of names")
+    return _texts(where, key, values)
 
 
 def _is_text(value: object) -> bool:

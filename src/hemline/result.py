@@ -11,7 +11,7 @@ Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline import masks as mask_forms
-from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
+from hemline._regions import Maps, Region, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
@@ -212,8 +212,9 @@ def read_answer(
     A pixel belongs to the competing class with the largest margin over its threshold, or to none where no margin is
     above 0; a class that is a second guess at another's garment does not compete. Each mask is then freed of speckles
     and its small holes are filled (`hemline.masks`). Labels and garments agree: a category that won no pixel but whose
-    label passes for the whole photo is a garment too, and the photo shows no attribute that none of its garments has,
-    unless one could whose mask is not known.
+    label passes for the whole photo is a garment too, but where categories are alike (`LabelSpace.alike`) the label
+    yields to a mask, and to a surer one. The photo shows no attribute that none of its garments has, unless one could
+    whose mask is not known.
 
     Args:
         masks: (K, h, w) logits on the canvas.
@@ -237,7 +238,7 @@ def read_answer(
             mask, score = regions[k]
             said = _attributes(space, labels[1 + k], thresholds, {category.name}, least)
             garments.append(_garment(category, score, mask, "mask", photo, said))
-        elif labels[0, k] > thresholds[k]:
+        elif labels[0, k] > thresholds[k] and not _outdone(space, category, labels[0] - thresholds, regions):
             score = float(sigmoid(labels[0, k]))
             garments.append(_garment(category, score, best_region(maps, k, LEAST_REGION), "label", photo, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
@@ -249,6 +250,15 @@ def read_answer(
     said = _attributes(space, labels[0], thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
     return Result(name, (frame.photo_height, frame.photo_width), garments, whole, photo, space)
+
+
+def _outdone(
+    space: LabelSpace, category: Category, margins: NDArray[np.float32], regions: Mapping[int, Region]
+) -> bool:
+    """Whether a category that the photo's label alone names is taken by one alike: found by its mask, or surer."""
+    names = {name for alike in space.alike if category.name in alike for name in alike} - {category.name}
+    rivals = [c.index for c in space.categories if c.shown and c.name in names]
+    return any(k in regions or margins[k] > margins[category.index] for k in rivals)
 
 
 def _garment(
