@@ -75,13 +75,22 @@ def gather(patterns: Sequence[str]) -> list[Asked]:
     asked: dict[str, Asked] = {}
     for pattern in patterns:
         if pattern == "-":
-            asked.setdefault(pattern, Asked(STDIN, sys.stdin.buffer.read()))
+            asked.setdefault(pattern, Asked(STDIN, _read_stdin()))
             continue
         try:
             asked.update({str(path): Asked(str(path), path) for path in find_photos([pattern])})
         except PhotoError as error:
             asked[pattern] = Asked(pattern, Failure(pattern, str(error)))
     return list(asked.values())
+
+
+def _read_stdin() -> bytes | Failure:
+    if sys.stdin is None:
+        return Failure(STDIN, "stdin is closed: pipe a photo into it, or name a file")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        return Failure(STDIN, f"stdin cannot be read: {error.strerror}")
 
 
 def answers(tagger: Tagger, asked: Sequence[Asked], batch_size: int) -> Iterator[Result | Failure]:
