@@ -158,6 +158,8 @@ def predict(
 
         if not photos and not demo:
             raise HemlineError("name at least one photo, folder or glob, or try --demo")
+        if as_json and as_jsonl:
+            raise HemlineError("--json and --jsonl are two forms of the same answers: ask for one of them")
         asked = gather(photos or [])
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
