@@ -145,6 +145,40 @@ def test_flip_averages_with_the_mirrored_photo(colour_tagger: Tagger) -> None:
     np.testing.assert_allclose(answer.labels, (red[:, :5, :5] + red[:, :5, :-6:-1]) / 2 + np.arange(5))
 
 
+class OneSided:
+    """A network that finds the jacket where red is on the left, and the pants nowhere."""
+
+    name = "one-sided"
+    device = "cpu"
+
+    def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        del valid
+        masks = np.full((len(pixels), 4, 16, 16), -6, np.float32)
+        labels = np.full((len(pixels), 5, 5), -50, np.float32)            # under an empty mask: anything
+        for i in range(len(pixels)):
+            left = pixels[i, 0, 0, 0] > 200
+            labels[i, 0] = 1 if left else 3
+            if left:
+                masks[i, 0, :8] = 8
+                labels[i, 1] = 2
+        return Answer(masks, labels)
+
+
+def test_flip_leaves_out_labels_under_a_mask_that_is_empty(colour_tagger: Tagger) -> None:
+    tagger = Tagger(OneSided(), colour_tagger.metadata, flip=True)
+    pixels = np.zeros((3, 64, 64, 3), np.uint8)
+    pixels[0, :, :32, 0] = pixels[1, :, 32:, 0] = 255                     # a jacket in one pass of each, but not in [2]
+    labels = tagger.run(pixels, np.ones((3, 64, 64), np.uint8)).labels
+    assert (labels[:2, 0] == 2).all(), "the whole photo: both passes"
+    assert (labels[:2, 1] == 2).all(), "the jacket: the pass that sees one"
+    assert (labels[:, 2:] == -50).all(), "the pants: neither, so both"
+    assert (labels[2, 1] == -50).all()
+    result = tagger(pixels[0])
+    assert {"jacket"} == {garment.category for garment in result.garments if garment.found_by == "mask"}
+    jacket = next(garment for garment in result.garments if garment.found_by == "mask")
+    assert jacket.attributes, "those of the pass that sees it"
+
+
 def test_min_score(colour_tagger: Tagger, paint: Paint) -> None:
     strict = Tagger(colour_tagger.runtime, colour_tagger.metadata, min_score=0.9)
     result = strict(paint("a.png", "red"))

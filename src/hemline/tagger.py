@@ -15,13 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemline._regions import Maps, contenders, logit
 from hemline.errors import PhotoError
 from hemline.metadata import Metadata, read_metadata
-from hemline.photo import Canvas, Photo, place, read_photo
+from hemline.photo import Canvas, Frame, Photo, place, read_photo
 from hemline.result import SCHEMA_VERSION, Result, read_answer
 from hemline.runtime import Answer, DeviceName, Runtime, RuntimeName, default_weights, open_runtime
 
@@ -187,8 +189,28 @@ class Tagger:
         if not self.flip:
             return answer
         mirrored = self.runtime(np.ascontiguousarray(pixels[:, :, ::-1]), np.ascontiguousarray(valid[:, :, ::-1]))
-        half = np.float32(0.5)
-        return Answer((answer.masks + mirrored.masks[..., ::-1]) * half, (answer.labels + mirrored.labels) * half)
+        return _average((answer, Answer(mirrored.masks[..., ::-1], mirrored.labels)), valid, self.metadata)
+
+
+def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metadata) -> Answer:
+    """The mean of several answers to the same canvases, whose valid pixels are (B, H, W).
+
+    Labels under a mask are averaged over the answers in which that class holds a cell, since those of an empty mask
+    mean nothing; where it holds none in any, over all.
+    """
+    thresholds = logit(metadata.mask_thresholds)
+    labels = np.stack([answer.labels for answer in passes])               # (P, B, 1 + K, L)
+    counts = np.zeros((*labels.shape[:3], 1), np.bool_)
+    counts[:, :, 0] = True                                                # the whole photo
+    for i, inside in enumerate(valid):
+        x, y, width, height = cv2.boundingRect(inside)
+        frame = Frame(y, x, height, width, height, width)
+        for p, answer in enumerate(passes):
+            maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.labels.competing)
+            counts[p, i, [1 + k for k in contenders(maps)]] = True
+    counts |= ~counts.any(0)
+    mean = (labels * counts).sum(0) / counts.sum(0, dtype=np.float32)
+    return Answer(np.stack([answer.masks for answer in passes]).mean(0), mean)
 
 
 def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
