@@ -122,6 +122,37 @@ def test_a_stream_takes_only_what_it_needs(colour_tagger: Tagger, paint: Paint) 
     stream.close()  # type: ignore[attr-defined]  # a generator; must not wait for the endless rest
 
 
+def test_a_source_that_raises_loses_no_photo_before(colour_tagger: Tagger, paint: Paint) -> None:
+    photo = paint("a.png", "red")
+
+    def failing(count: int) -> Iterator[Path]:
+        yield from [photo] * count
+        raise LookupError("the source")
+
+    for count in range(5):
+        stream = colour_tagger.stream(failing(count), batch_size=2)
+        for _ in range(count):
+            assert worn(next(stream)) == ["jacket"]
+        with pytest.raises(LookupError, match="the source"):
+            next(stream)
+
+
+def test_a_photo_alone_is_a_stream_of_one(colour_tagger: Tagger, paint: Paint) -> None:
+    path = paint("a.png", "red")
+    alone: list[Any] = [path, str(path), path.read_bytes(), Image.open(path)]
+    for photo in alone:
+        (answer,) = colour_tagger.stream(photo)
+        assert worn(answer) == ["jacket"]
+
+
+def test_an_order_of_colours_that_is_none(colour_tagger: Tagger, paint: Paint) -> None:
+    path = paint("a.png", "red")
+    sources: list[Any] = [path, path.read_bytes(), Image.new("RGB", (4, 4)), np.zeros((4, 4, 3), np.uint8)]
+    for photo in sources:
+        with pytest.raises(PhotoError, match=r"channels='rbg': say \"rgb\" or \"bgr\""):
+            colour_tagger(photo, "rbg")  # type: ignore[arg-type]
+
+
 class Lopsided:
     """A network that answers how far to the right each cell lies."""
 
@@ -193,7 +224,7 @@ def test_bad_arguments(colour_tagger: Tagger) -> None:
     with pytest.raises(PhotoError, match=r"missing\.jpg"):
         colour_tagger("missing.jpg")
     with pytest.raises(ValueError, match="batch_size"):
-        list(colour_tagger.stream([], batch_size=0))
+        colour_tagger.stream([], batch_size=0)
     with pytest.raises(HemlineError, match=r"none\.onnx"):
         Tagger.load("none.onnx")
 
@@ -206,5 +237,8 @@ def test_the_default_weights_dress_the_demo_photo() -> None:
         default_weights(".onnx")
     except HemlineError as error:
         pytest.skip(f"no default weights yet: {error}")
-    result = Tagger.load()(demo_photo())
+    tagger = Tagger.load()
+    result = tagger(demo_photo())
     assert {"jacket", "hat", "shirt, blouse", "tie"} & set(worn(result))
+    nothing = tagger(np.full((90, 60, 3), (0, 160, 0), np.uint8))
+    assert (nothing.garments, nothing.labels) == ([], []), "a plain green picture"

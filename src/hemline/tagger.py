@@ -56,6 +56,12 @@ class _Read(NamedTuple):
     canvas: Canvas
 
 
+class _Ended(NamedTuple):
+    """What the source of a stream raised, in the place of a photo."""
+
+    error: Exception
+
+
 class Tagger:
     """Reads what is worn in photos; build it with `Tagger.load`.
 
@@ -128,17 +134,31 @@ class Tagger:
         """Read many photos in batches, decoding the next ones meanwhile.
 
         Args:
-            photos: Photos as `__call__` takes them; any number, read as they are needed.
+            photos: Photos as `__call__` takes them; any number, read as they are needed. A path, the bytes of a file
+                or a PIL image is taken as one photo.
             batch_size: Photos that the network sees at a time; the answers do not depend on it.
             channels: Order of the colours in arrays.
 
         Yields:
-            A `Result` for each photo, in their order; a `Failure` for one that cannot be read.
+            A `Result` for each photo, in their order; a `Failure` for one that cannot be read. What `photos` raises
+            is raised after the answers of all photos before it.
+
+        Raises:
+            ValueError: `batch_size` is below 1; at once, not with the first answer.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, not {batch_size}")
+        source = [photos] if isinstance(photos, str | Path | bytes | Image.Image) else photos
+        return self._stream(source, batch_size, channels)
+
+    def _stream(
+        self, photos: Iterable[Photo], batch_size: int, channels: Channels
+    ) -> Iterator[Result | Failure]:
         batch: list[_Read | Failure] = []
-        for read in self._read_ahead(iter(photos), batch_size, channels):
+        for read in self._read_ahead(_until_it_fails(photos), batch_size, channels):
+            if isinstance(read, _Ended):
+                yield from self._answer_in_order(batch)
+                raise read.error
             batch.append(read)
             pixels = sum(item.photo.size // 3 for item in batch if isinstance(item, _Read))
             if len(batch) == batch_size or pixels >= BATCH_PIXELS:
@@ -146,10 +166,12 @@ class Tagger:
                 batch = []
         yield from self._answer_in_order(batch)
 
-    def _read_ahead(self, photos: Iterator[Photo], ahead: int, channels: Channels) -> Iterator[_Read | Failure]:
+    def _read_ahead(
+        self, photos: Iterator[Photo | _Ended], ahead: int, channels: Channels
+    ) -> Iterator[_Read | Failure | _Ended]:
         """Photos in their order, read by a few threads, at most `ahead` more than were asked for."""
         with ThreadPoolExecutor(READERS, "hemline-read") as pool:
-            waiting: deque[Future[_Read | Failure]] = deque()
+            waiting: deque[Future[_Read | Failure | _Ended]] = deque()
             try:
                 while True:
                     for photo in islice(photos, ahead - len(waiting)):
@@ -218,7 +240,16 @@ def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
     return _Read(_name(photo), pixels, place(pixels, size))
 
 
-def _try_read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read | Failure:
+def _until_it_fails(photos: Iterable[Photo]) -> Iterator[Photo | _Ended]:
+    try:
+        yield from photos
+    except Exception as error:  # whatever it is, it waits for the answers before it
+        yield _Ended(error)
+
+
+def _try_read(photo: Photo | _Ended, channels: Channels, size: tuple[int, int]) -> _Read | Failure | _Ended:
+    if isinstance(photo, _Ended):
+        return photo
     try:
         return _read(photo, channels, size)
     except PhotoError as error:
