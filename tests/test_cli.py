@@ -188,6 +188,29 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert ran.stdout == ""
 
 
+def test_a_folder_where_the_coco_file_is_to_be(tmp_path: Path) -> None:
+    ran = run("predict", paint(tmp_path / "a.png", "red"), "--coco", tmp_path, "--json")
+    assert (ran.exit_code, ran.stdout) == (2, ""), "before any photo is read"
+    assert f"error: {tmp_path} is a folder: name a file in it" in ran.stderr
+
+
+def test_an_error_in_the_middle_leaves_whole_json(tmp_path: Path) -> None:
+    photos = [paint(tmp_path / f"{i}.png", "red") for i in range(3)]
+    for stands, answered in (("1.drawn.jpg", 1), ("0.drawn.jpg", 0)):
+        out = tmp_path / f"out{answered}"
+        (out / stands).mkdir(parents=True)
+        ran = run("predict", *photos, "--draw", out, "--json")
+        assert ran.exit_code == 2
+        assert [entry["photo"] for entry in json.loads(ran.stdout)] == [str(photo) for photo in photos[:answered]]
+        assert f"{stands}: cannot be written" in ran.stderr
+
+
+def test_one_form_of_json_at_a_time(tmp_path: Path) -> None:
+    ran = run("predict", paint(tmp_path / "a.png", "red"), "--json", "--jsonl")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "--json and --jsonl are two forms" in ran.stderr
+
+
 def test_min_score_and_flip(tmp_path: Path) -> None:
     photo = paint(tmp_path / "a.png", "red")
     (entry,) = answers(photo, "--min-score", 0.9, "--flip")

@@ -122,6 +122,37 @@ def test_a_stream_takes_only_what_it_needs(colour_tagger: Tagger, paint: Paint) 
     stream.close()  # type: ignore[attr-defined]  # a generator; must not wait for the endless rest
 
 
+def test_a_source_that_raises_loses_no_photo_before(colour_tagger: Tagger, paint: Paint) -> None:
+    photo = paint("a.png", "red")
+
+    def failing(count: int) -> Iterator[Path]:
+        yield from [photo] * count
+        raise LookupError("the source")
+
+    for count in range(5):
+        stream = colour_tagger.stream(failing(count), batch_size=2)
+        for _ in range(count):
+            assert worn(next(stream)) == ["jacket"]
+        with pytest.raises(LookupError, match="the source"):
+            next(stream)
+
+
+def test_a_photo_alone_is_a_stream_of_one(colour_tagger: Tagger, paint: Paint) -> None:
+    path = paint("a.png", "red")
+    alone: list[Any] = [path, str(path), path.read_bytes(), Image.open(path)]
+    for photo in alone:
+        (answer,) = colour_tagger.stream(photo)
+        assert worn(answer) == ["jacket"]
+
+
+def test_an_order_of_colours_that_is_none(colour_tagger: Tagger, paint: Paint) -> None:
+    path = paint("a.png", "red")
+    sources: list[Any] = [path, path.read_bytes(), Image.new("RGB", (4, 4)), np.zeros((4, 4, 3), np.uint8)]
+    for photo in sources:
+        with pytest.raises(PhotoError, match=r"channels='rbg': say \"rgb\" or \"bgr\""):
+            colour_tagger(photo, "rbg")  # type: ignore[arg-type]
+
+
 class Lopsided:
     """A network that answers how far to the right each cell lies."""
 
@@ -145,6 +176,40 @@ def test_flip_averages_with_the_mirrored_photo(colour_tagger: Tagger) -> None:
     np.testing.assert_allclose(answer.labels, (red[:, :5, :5] + red[:, :5, :-6:-1]) / 2 + np.arange(5))
 
 
+class OneSided:
+    """A network that finds the jacket where red is on the left, and the pants nowhere."""
+
+    name = "one-sided"
+    device = "cpu"
+
+    def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        del valid
+        masks = np.full((len(pixels), 4, 16, 16), -6, np.float32)
+        labels = np.full((len(pixels), 5, 5), -50, np.float32)            # under an empty mask: anything
+        for i in range(len(pixels)):
+            left = pixels[i, 0, 0, 0] > 200
+            labels[i, 0] = 1 if left else 3
+            if left:
+                masks[i, 0, :8] = 8
+                labels[i, 1] = 2
+        return Answer(masks, labels)
+
+
+def test_flip_leaves_out_labels_under_a_mask_that_is_empty(colour_tagger: Tagger) -> None:
+    tagger = Tagger(OneSided(), colour_tagger.metadata, flip=True)
+    pixels = np.zeros((3, 64, 64, 3), np.uint8)
+    pixels[0, :, :32, 0] = pixels[1, :, 32:, 0] = 255                     # a jacket in one pass of each, but not in [2]
+    labels = tagger.run(pixels, np.ones((3, 64, 64), np.uint8)).labels
+    assert (labels[:2, 0] == 2).all(), "the whole photo: both passes"
+    assert (labels[:2, 1] == 2).all(), "the jacket: the pass that sees one"
+    assert (labels[:, 2:] == -50).all(), "the pants: neither, so both"
+    assert (labels[2, 1] == -50).all()
+    result = tagger(pixels[0])
+    assert {"jacket"} == {garment.category for garment in result.garments if garment.found_by == "mask"}
+    jacket = next(garment for garment in result.garments if garment.found_by == "mask")
+    assert jacket.attributes, "those of the pass that sees it"
+
+
 def test_min_score(colour_tagger: Tagger, paint: Paint) -> None:
     strict = Tagger(colour_tagger.runtime, colour_tagger.metadata, min_score=0.9)
     result = strict(paint("a.png", "red"))
@@ -159,7 +224,7 @@ def test_bad_arguments(colour_tagger: Tagger) -> None:
     with pytest.raises(PhotoError, match=r"missing\.jpg"):
         colour_tagger("missing.jpg")
     with pytest.raises(ValueError, match="batch_size"):
-        list(colour_tagger.stream([], batch_size=0))
+        colour_tagger.stream([], batch_size=0)
     with pytest.raises(HemlineError, match=r"none\.onnx"):
         Tagger.load("none.onnx")
 
@@ -172,5 +237,8 @@ def test_the_default_weights_dress_the_demo_photo() -> None:
         default_weights(".onnx")
     except HemlineError as error:
         pytest.skip(f"no default weights yet: {error}")
-    result = Tagger.load()(demo_photo())
+    tagger = Tagger.load()
+    result = tagger(demo_photo())
     assert {"jacket", "hat", "shirt, blouse", "tie"} & set(worn(result))
+    nothing = tagger(np.full((90, 60, 3), (0, 160, 0), np.uint8))
+    assert (nothing.garments, nothing.labels) == ([], []), "a plain green picture"

@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -69,7 +69,10 @@ FLAG = ""  # a flag takes no value, so its help names none
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"hemline {__version__}")
+        with _clean_exit():
+            from hemline import console
+
+            console.plain(f"hemline {__version__}")
         raise typer.Exit
 
 
@@ -155,6 +158,8 @@ def predict(
 
         if not photos and not demo:
             raise HemlineError("name at least one photo, folder or glob, or try --demo")
+        if as_json and as_jsonl:
+            raise HemlineError("--json and --jsonl are two forms of the same answers: ask for one of them")
         asked = gather(photos or [])
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
@@ -296,6 +301,8 @@ def _clean_exit() -> Iterator[None]:
     from hemline import console
 
     try:
+        if sys.stdout is None:
+            raise HemlineError("stdout is closed: send it to a terminal, a file or /dev/null")
         yield
     except StoppedError as error:
         console.error(str(error))
@@ -307,8 +314,19 @@ def _clean_exit() -> Iterator[None]:
         console.error("stopped by Ctrl-C")
         raise typer.Exit(130) from None
     except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_stdout_go()
         raise typer.Exit(141) from None
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.filename == console.STDOUT:
+            _let_stdout_go()
+        with suppress(OSError):  # stderr may lie on the same disk
+            console.error(f"{error.filename or 'a file'}: cannot be read or written: {error.strerror or error}")
+        raise typer.Exit(2) from None
+
+
+def _let_stdout_go() -> None:
+    """Send what stdout still holds nowhere, so that leaving does not fail on it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

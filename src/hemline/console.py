@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.tagger import Failure
     from hemline.train import StepReport
 
+STDOUT = "stdout"
+"""What an `OSError` names where stdout takes no more."""
+
 PIPED_WIDTH = 100
 """Columns of a table that goes to a file or another program."""
 
@@ -50,7 +53,7 @@ def notes() -> Console:
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    wide = stream.isatty() or "COLUMNS" in os.environ
+    wide = (stream is not None and stream.isatty()) or "COLUMNS" in os.environ
     return Console(stderr=stderr, width=None if wide else PIPED_WIDTH, highlight=False)
 
 
@@ -70,6 +73,15 @@ def failure(failed: Failure) -> None:
     notes().print(Text.assemble(("no answer: ", "bold red"), text), soft_wrap=True)
 
 
+@contextmanager
+def _on_stdout() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, STDOUT) from error
+
+
+@_on_stdout()
 def plain(text: str, *, end: str = "\n") -> None:
     """Print a text on stdout as it is."""
     sys.stdout.write(text + end)
@@ -103,6 +115,7 @@ class JsonList:
 # -- one photo -----------------------------------------------------------------------------------------------
 
 
+@_on_stdout()
 def show(result: Result) -> None:
     """Print what is worn in a photo as a table, then the labels of the photo as a whole."""
     height, width = result.size
@@ -319,6 +332,7 @@ def _time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+@_on_stdout()
 def show_report(report: Report) -> None:
     """Print an evaluation's tables."""
     _print_report(report, answers())
@@ -334,6 +348,7 @@ def _print_report(report: Report, console: Console) -> None:
 # -- recipes -------------------------------------------------------------------------------------------------
 
 
+@_on_stdout()
 def show_configs(configs: Mapping[str, str]) -> None:
     """Print the recipes in the package, each with what it is for."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold dim")
@@ -344,6 +359,7 @@ def show_configs(configs: Mapping[str, str]) -> None:
     answers().print(table)
 
 
+@_on_stdout()
 def show_yaml(text: str) -> None:
     """Print a YAML, coloured on a terminal and as it is elsewhere."""
     if sys.stdout.isatty():

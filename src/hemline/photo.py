@@ -117,6 +117,8 @@ def read_photo(
     Raises:
         PhotoError: the photo cannot be found, opened or decoded, or is too large.
     """
+    if channels not in ("rgb", "bgr"):
+        raise PhotoError(f'channels={channels!r}: say "rgb" or "bgr"')
     if isinstance(source, np.ndarray):
         return _from_array(source, channels, max_pixels)
     if isinstance(source, Image.Image):
@@ -239,8 +241,6 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _from_array(array: NDArray[np.uint8], channels: str, max_pixels: int) -> NDArray[np.uint8]:
-    if channels not in ("rgb", "bgr"):
-        raise PhotoError(f'channels={channels!r}: say "rgb" or "bgr"')
     shape = array.shape
     if array.dtype != np.uint8 or 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))):
         raise PhotoError(

@@ -75,13 +75,22 @@ def gather(patterns: Sequence[str]) -> list[Asked]:
     asked: dict[str, Asked] = {}
     for pattern in patterns:
         if pattern == "-":
-            asked.setdefault(pattern, Asked(STDIN, sys.stdin.buffer.read()))
+            asked.setdefault(pattern, Asked(STDIN, _read_stdin()))
             continue
         try:
             asked.update({str(path): Asked(str(path), path) for path in find_photos([pattern])})
         except PhotoError as error:
             asked[pattern] = Asked(pattern, Failure(pattern, str(error)))
     return list(asked.values())
+
+
+def _read_stdin() -> bytes | Failure:
+    if sys.stdin is None:
+        return Failure(STDIN, "stdin is closed: pipe a photo into it, or name a file")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        return Failure(STDIN, f"stdin cannot be read: {error.strerror}")
 
 
 def answers(tagger: Tagger, asked: Sequence[Asked], batch_size: int) -> Iterator[Result | Failure]:
@@ -121,16 +130,18 @@ def predict(
     writer = Writer(files, [item.name for item in asked])
     listing = None if form == "table" else console.JsonList(lines=form == "jsonl")
     failures = 0
-    with console.Bar("photos", len(asked)) as bar:
-        for number, answer in enumerate(answers(tagger, asked, batch_size)):
-            failures += isinstance(answer, Failure)
-            if isinstance(answer, Result):
-                writer.write(number, answer)
-            with bar.aside():
-                _print(answer, listing, mask_format)
-    writer.close()
-    if listing is not None:
-        listing.end()
+    try:
+        with console.Bar("photos", len(asked)) as bar:
+            for number, answer in enumerate(answers(tagger, asked, batch_size)):
+                failures += isinstance(answer, Failure)
+                if isinstance(answer, Result):
+                    writer.write(number, answer)
+                with bar.aside():
+                    _print(answer, listing, mask_format)
+        writer.close()
+    finally:  # whatever stops it, stdout holds valid JSON
+        if listing is not None:
+            listing.end()
     return 0 if not failures else 1 if failures < len(asked) else 2
 
 
@@ -153,12 +164,14 @@ class Writer:
         names: The photos' names; equal stems from different folders are told apart by a number.
 
     Raises:
-        HemlineError: a folder cannot be made.
+        HemlineError: a folder cannot be made, or a folder stands where a file is to be.
     """
 
     def __init__(self, files: Files, names: Sequence[str]) -> None:
         self.files = files
         self.stems = unique_stems(names)
+        if files.coco is not None and files.coco.is_dir():
+            raise HemlineError(f"{files.coco} is a folder: name a file in it, such as {files.coco / 'coco.json'}")
         self._coco = to_coco([])  # packed masks only: memory does not grow by a photo each
         for folder in (files.draw, files.masks, files.cutouts, files.coco and files.coco.parent):
             if folder is not None:

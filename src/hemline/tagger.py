@@ -15,13 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemline._regions import Maps, contenders, logit
 from hemline.errors import PhotoError
 from hemline.metadata import Metadata, read_metadata
-from hemline.photo import Canvas, Photo, place, read_photo
+from hemline.photo import Canvas, Frame, Photo, place, read_photo
 from hemline.result import SCHEMA_VERSION, Result, read_answer
 from hemline.runtime import Answer, DeviceName, Runtime, RuntimeName, default_weights, open_runtime
 
@@ -52,6 +54,12 @@ class _Read(NamedTuple):
     name: str
     photo: NDArray[np.uint8]
     canvas: Canvas
+
+
+class _Ended(NamedTuple):
+    """What the source of a stream raised, in the place of a photo."""
+
+    error: Exception
 
 
 class Tagger:
@@ -126,17 +134,31 @@ class Tagger:
         """Read many photos in batches, decoding the next ones meanwhile.
 
         Args:
-            photos: Photos as `__call__` takes them; any number, read as they are needed.
+            photos: Photos as `__call__` takes them; any number, read as they are needed. A path, the bytes of a file
+                or a PIL image is taken as one photo.
             batch_size: Photos that the network sees at a time; the answers do not depend on it.
             channels: Order of the colours in arrays.
 
         Yields:
-            A `Result` for each photo, in their order; a `Failure` for one that cannot be read.
+            A `Result` for each photo, in their order; a `Failure` for one that cannot be read. What `photos` raises
+            is raised after the answers of all photos before it.
+
+        Raises:
+            ValueError: `batch_size` is below 1; at once, not with the first answer.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is 1 or more, not {batch_size}")
+        source = [photos] if isinstance(photos, str | Path | bytes | Image.Image) else photos
+        return self._stream(source, batch_size, channels)
+
+    def _stream(
+        self, photos: Iterable[Photo], batch_size: int, channels: Channels
+    ) -> Iterator[Result | Failure]:
         batch: list[_Read | Failure] = []
-        for read in self._read_ahead(iter(photos), batch_size, channels):
+        for read in self._read_ahead(_until_it_fails(photos), batch_size, channels):
+            if isinstance(read, _Ended):
+                yield from self._answer_in_order(batch)
+                raise read.error
             batch.append(read)
             pixels = sum(item.photo.size // 3 for item in batch if isinstance(item, _Read))
             if len(batch) == batch_size or pixels >= BATCH_PIXELS:
@@ -144,10 +166,12 @@ class Tagger:
                 batch = []
         yield from self._answer_in_order(batch)
 
-    def _read_ahead(self, photos: Iterator[Photo], ahead: int, channels: Channels) -> Iterator[_Read | Failure]:
+    def _read_ahead(
+        self, photos: Iterator[Photo | _Ended], ahead: int, channels: Channels
+    ) -> Iterator[_Read | Failure | _Ended]:
         """Photos in their order, read by a few threads, at most `ahead` more than were asked for."""
         with ThreadPoolExecutor(READERS, "hemline-read") as pool:
-            waiting: deque[Future[_Read | Failure]] = deque()
+            waiting: deque[Future[_Read | Failure | _Ended]] = deque()
             try:
                 while True:
                     for photo in islice(photos, ahead - len(waiting)):
@@ -187,8 +211,28 @@ class Tagger:
         if not self.flip:
             return answer
         mirrored = self.runtime(np.ascontiguousarray(pixels[:, :, ::-1]), np.ascontiguousarray(valid[:, :, ::-1]))
-        half = np.float32(0.5)
-        return Answer((answer.masks + mirrored.masks[..., ::-1]) * half, (answer.labels + mirrored.labels) * half)
+        return _average((answer, Answer(mirrored.masks[..., ::-1], mirrored.labels)), valid, self.metadata)
+
+
+def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metadata) -> Answer:
+    """The mean of several answers to the same canvases, whose valid pixels are (B, H, W).
+
+    Labels under a mask are averaged over the answers in which that class holds a cell, since those of an empty mask
+    mean nothing; where it holds none in any, over all.
+    """
+    thresholds = logit(metadata.mask_thresholds)
+    labels = np.stack([answer.labels for answer in passes])               # (P, B, 1 + K, L)
+    counts = np.zeros((*labels.shape[:3], 1), np.bool_)
+    counts[:, :, 0] = True                                                # the whole photo
+    for i, inside in enumerate(valid):
+        x, y, width, height = cv2.boundingRect(inside)
+        frame = Frame(y, x, height, width, height, width)
+        for p, answer in enumerate(passes):
+            maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.labels.competing)
+            counts[p, i, [1 + k for k in contenders(maps)]] = True
+    counts |= ~counts.any(0)
+    mean = (labels * counts).sum(0) / counts.sum(0, dtype=np.float32)
+    return Answer(np.stack([answer.masks for answer in passes]).mean(0), mean)
 
 
 def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
@@ -196,7 +240,16 @@ def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
     return _Read(_name(photo), pixels, place(pixels, size))
 
 
-def _try_read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read | Failure:
+def _until_it_fails(photos: Iterable[Photo]) -> Iterator[Photo | _Ended]:
+    try:
+        yield from photos
+    except Exception as error:  # whatever it is, it waits for the answers before it
+        yield _Ended(error)
+
+
+def _try_read(photo: Photo | _Ended, channels: Channels, size: tuple[int, int]) -> _Read | Failure | _Ended:
+    if isinstance(photo, _Ended):
+        return photo
     try:
         return _read(photo, channels, size)
     except PhotoError as error:
