@@ -246,7 +246,8 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
         groups.append({"name": f"group {number}", "choice": choice, "shown": draw(st.booleans()), "labels": labels})
     pixels = [next(names) for _ in range(draw(st.integers(0, 3)))]
     data = {"name": "wild", "version": 2, "categories": categories, "pixels": pixels, "groups": groups}
-    alike = draw(st.lists(st.sets(st.sampled_from([c["name"] for c in categories])).map(sorted), max_size=2))
+    some = st.sets(st.sampled_from([str(c["name"]) for c in categories]))
+    alike = [sorted(names) for names in draw(st.lists(some, max_size=2))]
     return data | ({"alike": alike} if alike else {})
 
 
