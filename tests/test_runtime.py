@@ -160,6 +160,13 @@ def test_a_checkpoint_without_its_graph(tmp_path: Path) -> None:
         open_(alone, runtime="openvino")
 
 
+def test_a_damaged_checkpoint_is_what_is_said(tmp_path: Path) -> None:
+    alone = copied(tmp_path, ".safetensors")
+    alone.write_bytes(alone.read_bytes()[:-8] + b"\x11" * 8)
+    with pytest.raises(WeightsError, match=r"small\.safetensors: the weights are not those that were saved"):
+        open_(alone)
+
+
 def test_a_graph_without_its_checkpoint(tmp_path: Path) -> None:
     alone = copied(tmp_path, ".onnx")
     with pytest.raises(WeightsError, match=r"no \.safetensors file lies beside it"):

@@ -109,6 +109,8 @@ def open_runtime(
             problems.append(error)
     if device == "cuda" and len(problems) > 1:
         raise DeviceError("device cuda cannot be had: " + "; ".join(str(problem) for problem in problems))
+    if Path(weights).suffix.lower() == ".safetensors" and isinstance(problems[-1], WeightsError):
+        raise problems[-1]  # torch reads the file itself, the others only what lies beside it
     raise problems[0]
 
 
