@@ -1,5 +1,6 @@
 """Photos: folders are searched, photos are placed on the canvas, and maps find back to the photo's pixels."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hemline.errors import PhotoError
-from hemline.photo import PHOTO_SUFFIXES, Canvas, Frame, find_photos, place, unplace
+from hemline.photo import PHOTO_SUFFIXES, Canvas, Found, Frame, find_photos, place, search, unplace
+from hemline.predict import gather
+from hemline.tagger import Failure
 from tests.photos import scene
 
 quick = settings(deadline=None, max_examples=60)
@@ -73,6 +76,28 @@ def test_everything_missing_is_named_at_once(shop: Path) -> None:
     for part in ("no.jpg: no such file", "bare: no photo in this folder", "*.tif: no photo matches", "''"):
         assert part in sentence
     assert "a.jpeg" not in sentence
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep, scan = str(shop / "sub" / "deep"), os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path) == deep:
+            raise PermissionError(13, "Permission denied", deep)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    sentence = f"{deep}: this folder cannot be read: Permission denied"
+    found = search([str(shop)])
+    assert names(found.photos, shop) == ["a.jpeg", "b.JPG", "sub/c.png", "x[1].jpg"]
+    assert found.problems == {deep: sentence}
+    assert search([deep]) == Found([], {deep: sentence}), "not: no photo in it"
+    assert len(search([f"{shop}/s*"]).photos) == 1
+    with pytest.raises(PhotoError, match=f"^{sentence}$"):
+        find_photos(str(shop))
+    assert [(item.name, item.photo) for item in gather([str(shop / "sub")])] == [
+        (str(shop / "sub" / "c.png"), shop / "sub" / "c.png"), (deep, Failure(deep, sentence)),
+    ]  # fmt: skip
 
 
 def test_one_pattern_alone_is_not_taken_letter_by_letter(shop: Path) -> None:

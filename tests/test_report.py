@@ -48,6 +48,7 @@ def test_as_tables() -> None:
         "coat, shoe, cape",
     ):  # fmt: skip
         assert words in text
+    assert "Left out, for want of a yes or a no of them in toy: coat" in " ".join(text.split())
     assert "…" not in text                                        # nothing is cut off at 100 columns
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 import hemline.runtime
 from hemline.checkpoint import load_network, save
 from hemline.errors import DeviceError, WeightsError
-from hemline.metadata import read_metadata
+from hemline.metadata import GRAPH_KEY, read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo
 from hemline.runtime import THREADS_VARIABLE, Runtime, RuntimeName, default_weights, open_runtime, openvino_core
@@ -160,6 +161,13 @@ def test_a_checkpoint_without_its_graph(tmp_path: Path) -> None:
         open_(alone, runtime="openvino")
 
 
+def test_a_damaged_checkpoint_is_what_is_said(tmp_path: Path) -> None:
+    alone = copied(tmp_path, ".safetensors")
+    alone.write_bytes(alone.read_bytes()[:-8] + b"\x11" * 8)
+    with pytest.raises(WeightsError, match=r"small\.safetensors: the weights are not those that were saved"):
+        open_(alone)
+
+
 def test_a_graph_without_its_checkpoint(tmp_path: Path) -> None:
     alone = copied(tmp_path, ".onnx")
     with pytest.raises(WeightsError, match=r"no \.safetensors file lies beside it"):
@@ -222,10 +230,26 @@ def test_the_number_of_threads_comes_from_the_caller_or_the_environment(
 def test_a_damaged_graph_gets_a_sentence(tmp_path: Path, name: RuntimeName) -> None:
     path = copied(tmp_path, ".onnx")
     metadata = read_metadata(path)
-    path.write_bytes(path.read_bytes().replace(b"BatchNormalization", b"BatchNormalizatiom").replace(b"Conv", b"Cone"))
+    unsigned = path.read_bytes().replace(GRAPH_KEY.encode(), b"x" * len(GRAPH_KEY))  # as files were before
+    path.write_bytes(unsigned)
+    assert open_runtime(path, metadata, runtime=name).name == name
+    path.write_bytes(unsigned.replace(b"BatchNormalization", b"BatchNormalizatiom").replace(b"Conv", b"Cone"))
     with pytest.raises(WeightsError, match=r"small\.onnx: the graph cannot be run") as error:
         open_runtime(path, metadata, runtime=name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["auto", "openvino", "onnxruntime"])
+def test_a_graph_whose_numbers_have_changed_is_refused(tmp_path: Path, name: RuntimeName) -> None:
+    path = copied(tmp_path, ".onnx")
+    metadata = read_metadata(path)
+    graph = onnx.load(path)
+    largest = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    content, numbers = path.read_bytes(), largest.raw_data
+    assert content.count(numbers) == 1
+    path.write_bytes(content.replace(numbers, numbers[::-1]))
+    with pytest.raises(WeightsError, match=r"small\.onnx: the graph is not the one that was exported; copy or export"):
+        open_runtime(path, metadata, runtime=name)
 
 
 def test_the_weights_in_the_package_are_named_or_their_absence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

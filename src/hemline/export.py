@@ -11,6 +11,7 @@ folds it just as well, and a kernel folded here would have to be rounded a secon
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import warnings
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from hemline.checkpoint import halve, load_network, whole_file
 from hemline.errors import WeightsError
 from hemline.heads._blocks import area_resize
-from hemline.metadata import KEY, Metadata
+from hemline.metadata import GRAPH_KEY, KEY, Metadata
 from hemline.model import Network
 from hemline.runtime import open_runtime
 
@@ -79,7 +80,8 @@ def to_onnx(network: Network, metadata: Metadata) -> onnx.ModelProto:
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise WeightsError(f"{metadata.name}: torch cannot write this network as a graph ({reason})") from error
-    helper.set_model_props(model, {KEY: metadata.to_json()})
+    graph = hashlib.sha256(model.SerializeToString()).hexdigest()         # as yet without metadata
+    helper.set_model_props(model, {KEY: metadata.to_json(), GRAPH_KEY: graph})
     return model
 
 

@@ -12,6 +12,7 @@ package, without reading a single weight, and nothing in the file is ever execut
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -27,6 +28,8 @@ from hemline.labels import LabelSpace
 FORMAT_VERSION = 1
 """The newest layout of the metadata that this version reads."""
 KEY = "hemline"
+GRAPH_KEY = "hemline.graph_sha256"
+"""Where the fingerprint of an `.onnx` file stands."""
 MAX_HEADER = 100_000_000
 """Bytes of metadata that are read at most: the limit of the safetensors format."""
 
@@ -180,6 +183,35 @@ def _onnx_text(file: BinaryIO) -> bytes | None:
     if not graph:
         raise WeightsError("cut short: it has no graph; copy or download the file again")
     return found
+
+
+def check_graph(path: Path) -> None:
+    """Refuse an `.onnx` file whose graph is not the one that was exported; one without a fingerprint passes.
+
+    Under the key `GRAPH_KEY` stands the SHA-256 of all bytes of the file but its `metadata_props`.
+
+    Raises:
+        WeightsError: the bytes have changed, or cannot be read.
+    """
+    digest, said = hashlib.sha256(), None
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            while (start := file.tell()) < size:
+                number, value = _next_field(file, size, keep=_METADATA_PROPS)
+                if number == _METADATA_PROPS and value is not None:
+                    pair = _pair(value)
+                    said = pair[1] if pair[0] == GRAPH_KEY.encode() else said
+                else:
+                    length = file.tell() - start
+                    file.seek(start)
+                    digest.update(file.read(length))
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    if said is not None and said != digest.hexdigest().encode():
+        raise WeightsError(f"{path}: the graph is not the one that was exported; copy or export it again")
 
 
 def _next_field(file: BinaryIO, end: int, *, keep: int) -> tuple[int, bytes | None]:

@@ -66,6 +66,14 @@ class Canvas(NamedTuple):
     frame: Frame
 
 
+class Found(NamedTuple):
+    """What a search found."""
+
+    photos: list[Path]
+    problems: dict[str, str]
+    """A sentence for each file, folder or glob that is missing, empty or cannot be read, by its name."""
+
+
 def find_photos(patterns: Sequence[str | Path]) -> list[Path]:
     """List the photos that files, folders and globs name.
 
@@ -83,18 +91,24 @@ def find_photos(patterns: Sequence[str | Path]) -> list[Path]:
         PhotoError: a file or folder does not exist or cannot be read, or a folder or glob holds no photo; all of them
             are named.
     """
-    found: dict[Path, None] = {}
-    problems: list[str] = []
+    found = search(patterns)
+    if found.problems:
+        raise PhotoError("; ".join(found.problems.values()))
+    return found.photos
+
+
+def search(patterns: Sequence[str | Path]) -> Found:
+    """`find_photos` that goes on where something cannot be read: a locked folder hides no photo but its own."""
+    photos: dict[Path, None] = {}
+    problems: dict[str, str] = {}
     for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
         try:
-            found |= dict.fromkeys(_find(str(pattern)))
+            photos |= dict.fromkeys(_find(str(pattern), problems))
         except PhotoError as error:
-            problems.append(str(error))
+            problems[str(pattern)] = str(error)
         except OSError as error:
-            problems.append(f"{pattern}: cannot be read: {error.strerror}")
-    if problems:
-        raise PhotoError("; ".join(problems))
-    return list(found)
+            problems[str(pattern)] = f"{pattern}: cannot be read: {error.strerror}"
+    return Found(list(photos), problems)
 
 
 def read_photo(
@@ -195,31 +209,32 @@ def _nearest_cells(start: int, length: int, canvas: int, cells: int) -> NDArray[
     return np.arange(cells).clip(first, last)
 
 
-def _find(pattern: str) -> list[Path]:
-    path = Path(pattern)
+def _find(pattern: str, problems: dict[str, str]) -> list[Path]:
+    """The photos of one pattern; folders below it that cannot be read are added to `problems`."""
+    path, before = Path(pattern), len(problems)
     if pattern and path.is_file():
         return [path]
     if pattern and path.is_dir():
-        photos = _photos_below(path)
-        if not photos:
+        photos = _photos_below(path, problems)
+        if not photos and len(problems) == before:
             raise PhotoError(f"{pattern}: no photo in this folder (names ending in {', '.join(PHOTO_SUFFIXES)})")
         return photos
     if not glob.has_magic(pattern):
         raise PhotoError(f"{pattern or repr(pattern)}: no such file or folder")
     photos = []
     for match in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207, Path.glob refuses absolute patterns
-        photos += _photos_below(match) if match.is_dir() else [match] if _is_photo(match.name) else []
-    if not photos:
+        photos += _photos_below(match, problems) if match.is_dir() else [match] if _is_photo(match.name) else []
+    if not photos and len(problems) == before:
         raise PhotoError(f"{pattern}: no photo matches (names ending in {', '.join(PHOTO_SUFFIXES)})")
     return sorted(photos)
 
 
-def _photos_below(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise PhotoError(f"{error.filename}: this folder cannot be read: {error.strerror}")
+def _photos_below(folder: Path, problems: dict[str, str]) -> list[Path]:
+    def note(error: OSError) -> None:
+        problems[str(error.filename)] = f"{error.filename}: this folder cannot be read: {error.strerror}"
 
     photos = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
+    for parent, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         photos += [Path(parent, name) for name in names if _is_photo(name)]
     return sorted(photos)

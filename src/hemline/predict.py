@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from hemline import console
 from hemline.errors import HemlineError, PhotoError
 from hemline.masks import MaskFormat
-from hemline.photo import Photo, find_photos
+from hemline.photo import Photo, search
 from hemline.result import Result, to_coco
 from hemline.tagger import Failure, Tagger
 
@@ -77,10 +77,9 @@ def gather(patterns: Sequence[str]) -> list[Asked]:
         if pattern == "-":
             asked.setdefault(pattern, Asked(STDIN, _read_stdin()))
             continue
-        try:
-            asked.update({str(path): Asked(str(path), path) for path in find_photos([pattern])})
-        except PhotoError as error:
-            asked[pattern] = Asked(pattern, Failure(pattern, str(error)))
+        found = search([pattern])
+        asked.update({str(path): Asked(str(path), path) for path in found.photos})
+        asked.update({name: Asked(name, Failure(name, message)) for name, message in found.problems.items()})
     return list(asked.values())
 
 

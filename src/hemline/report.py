@@ -114,7 +114,7 @@ def report_table(report: Report) -> list[Table]:
             tables.append(_label_table(part, part.garments, "attributes of garments"))
         if tables and part.left_out:
             caption = str(tables[-1].caption or "")
-            said = f"Left out, as {part.name} knows no yes or no no of them here: {', '.join(part.left_out)}."
+            said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
             tables[-1].caption = f"{caption}\n{escape(said)}".strip()
     return tables
 

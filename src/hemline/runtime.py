@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.errors import DeviceError, WeightsError
-from hemline.metadata import Metadata, read_metadata
+from hemline.metadata import Metadata, check_graph, read_metadata
 
 RuntimeName = Literal["auto", "openvino", "onnxruntime", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -109,6 +109,8 @@ def open_runtime(
             problems.append(error)
     if device == "cuda" and len(problems) > 1:
         raise DeviceError("device cuda cannot be had: " + "; ".join(str(problem) for problem in problems))
+    if Path(weights).suffix.lower() == ".safetensors" and isinstance(problems[-1], WeightsError):
+        raise problems[-1]  # torch reads the file itself, the others only what lies beside it
     raise problems[0]
 
 
@@ -143,7 +145,7 @@ class _OpenVino:
             self._options["INFERENCE_NUM_THREADS"] = str(threads)
         self._core = core
         self._canvas = metadata.canvas
-        self._graph = _beside(weights, metadata, ".onnx")
+        self._graph = _graph(weights, metadata)
         self._requests: dict[int, Any] = {}
         self._lock = Lock()  # a request holds one batch at a time
         self._request(1)  # says now what is wrong with the graph
@@ -177,7 +179,7 @@ class _OnnxRuntime:
         import onnxruntime  # type: ignore[import-untyped]  # onnxruntime ships no types
 
         onnxruntime.disable_telemetry_events()  # where the caller imported it before, and on Windows
-        graph = _beside(weights, metadata, ".onnx")
+        graph = _graph(weights, metadata)
         providers: list[Any] = ["CPUExecutionProvider"]
         if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))  # TF32 has bf16's short mantissa
@@ -220,6 +222,12 @@ class _Torch:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             masks, labels = self._network(photos, inside)
         return Answer(masks.cpu().numpy(), labels.cpu().numpy())
+
+
+def _graph(weights: Path, metadata: Metadata) -> Path:
+    graph = _beside(weights, metadata, ".onnx")
+    check_graph(graph)
+    return graph
 
 
 def _beside(weights: Path, metadata: Metadata, suffix: str) -> Path:
