@@ -23,7 +23,7 @@ def tiny_config():
         canvas=(64, 64),
         backbone=Backbone(name="mobilenetv2_035", pretrained=False),
         head=Head(name="unet", options={"widths": [24, 16, 12]}),
-        label_head=LabelHead(hidden=16, dropout=0.0),
+        label_head=LabelHead(hidden=16, dropout=0.2),
         batch_size=4,
         workers=0,
     )

@@ -181,6 +181,17 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path):
         CCP(folder, load_label_space("fashionpedia"))
 
 
+@pytest.mark.parametrize("numbers", [np.array([[0, 59]], np.uint8), np.array([[-1]], np.int8), np.array([[1.0]])])
+@pytest.mark.parametrize(("part", "variable"), [("pixel", "groundtruth"), ("image", "tags")])
+def test_numbers_that_are_no_word_of_the_list(tmp_path, part, variable, numbers):
+    data = CCP(write_ccp(tmp_path, {"1": [["null", "hat"]]} if part == "pixel" else {}, {"2": ["hat"]}), STREET)
+    index = next(i for i, file in enumerate(data.files) if file.parent.name == f"{part}-level")
+    scipy.io.savemat(data.files[index], {variable: numbers})
+    for ask in (data.photo_labels, data.__getitem__):
+        with pytest.raises(DataError, match="knows whole ones from 0 to 58"):
+            ask(index)
+
+
 def test_teach_refuses_unknown_labels_and_keys():
     data = STREET.to_dict() | {"teach": {"ccp": {"words": {"coat": {"is": ["cote"]}}}}}
     with pytest.raises(LabelError, match="coat"):

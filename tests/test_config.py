@@ -108,6 +108,8 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
         ("lr=fast", "lr: expected a number, not 'fast'"),
         ("lr=.nan", "lr: expected a number, not nan"),
         ("name=7", "name: expected a text, not 7"),
+        ("name=../../escape", "name: must be one name of a file, without / or \\, not '../../escape'"),
+        ("name=..", "name: must be one name of a file"),
         ("canvas=[100,64]", "canvas: must be height and width in multiples of 32, not [100, 64]"),
         ("canvas=96", "canvas: expected a list of 2, not 96"),
         ("augment.scale=[2,1]", "augment.scale: must be two factors above 0, the smaller first, not [2, 1]"),

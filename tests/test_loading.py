@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
-from hemline.data.loading import EpochSampler, Source, make_loader, open_sources, repeat_factors
+from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources, repeat_factors
+from hemline.errors import PhotoError
 from hemline.labels import load_label_space
 
 
@@ -58,12 +60,35 @@ def test_batches_do_not_depend_on_the_number_of_workers(tiny_config):
     tiny_config = replace(tiny_config, batch_size=2)
     sources = [source._replace(indices=source.indices[:6], draws=source.draws[:6])
                for source in open_sources(tiny_config, space)]
-    batches = []
+    taken = []
     for workers in (0, 2):
         config = replace(tiny_config, workers=workers)
         sampler = EpochSampler(sources, batch_size=2, seed=0)
-        batches.append(list(make_loader(sources, sampler, config, pin_memory=False)))
-    assert len(batches[0]) == len(batches[1]) == 3
-    for one, two in zip(*batches, strict=True):
+        taken.append(list(batches(make_loader(sources, sampler, config, pin_memory=False))))
+    assert len(taken[0]) == len(taken[1]) == 3
+    for one, two in zip(*taken, strict=True):
         for a, b in zip(one, two, strict=True):
             assert torch.equal(a, b)
+
+
+def test_a_pass_leaves_the_generator_of_dropout_alone(tiny_config):
+    """Else a run resumed in the middle of an epoch, which begins one pass more, would drop other cells."""
+    sampler = EpochSampler([source_of([1])], batch_size=1, seed=0)
+    before = torch.get_rng_state()
+    iter(make_loader([], sampler, tiny_config, pin_memory=False))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Unreadable:
+    def __getitem__(self, index):
+        raise PhotoError(f"photo {index} is cut short")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_cannot_be_read_is_said_in_its_own_sentence(tiny_config, workers):
+    sources = [source_of([1])._replace(dataset=Unreadable())]
+    loader = make_loader(
+        sources, EpochSampler(sources, batch_size=1, seed=0), replace(tiny_config, workers=workers), pin_memory=False
+    )
+    with pytest.raises(PhotoError, match=r"^photo 10 is cut short$"):
+        list(batches(loader))

@@ -19,6 +19,10 @@ from hemline.errors import ConfigError, LabelError
 from hemline.labels import load_label_space
 
 Text = Annotated[str, Rule("a text that says something", lambda text: bool(text.strip()))]
+FileName = Annotated[
+    str,
+    Rule("one name of a file, without / or \\", lambda text: text.strip(" .") != "" and not set(text) & set("/\\\0")),
+]
 Count = Annotated[int, Rule("1 or more", lambda x: x >= 1)]
 Natural = Annotated[int, Rule("0 or more", lambda x: x >= 0)]
 Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
@@ -121,8 +125,8 @@ class Loss:
 class Config:
     """A training run."""
 
-    name: Text
-    """What the run and its files are called."""
+    name: FileName
+    """What the run and its folder are called."""
     epochs: Count
     """Passes over the data."""
     labels: Text = "street"

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -27,11 +24,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hemline import __version__
-from hemline.checkpoint import load, load_state, save, save_state
+from hemline._run import Run, stopped_by_signals
+from hemline.checkpoint import load, save
 from hemline.config import Config, check
-from hemline.data.loading import EpochSampler, Source, make_loader, open_sources
+from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources
 from hemline.data.sample import Batch
-from hemline.errors import ConfigError, DataError, DeviceError, StoppedError, WeightsError
+from hemline.errors import ConfigError, DataError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
 from hemline.labels import LabelSpace, load_label_space
 from hemline.losses import JointLoss
@@ -69,58 +67,6 @@ class Watcher(Protocol):
         """An epoch is done and measured."""
 
 
-@dataclass
-class Run:
-    """Everything that changes while a run goes on."""
-
-    loss: JointLoss
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LambdaLR
-    average: ModelEmaV3
-    sampler: EpochSampler
-    device: torch.device
-    folder: Path
-    epoch: int = 0
-    step: int = 0
-    """Steps done in this epoch."""
-    best: float = -math.inf
-    stop: bool = False
-    """Set by Ctrl-C and SIGTERM; the loop ends after the step in hand."""
-
-    def save(self) -> None:
-        """Write what `--resume` needs, whole or not at all."""
-        state = {
-            "network": self.loss.network.state_dict(),
-            "average": self.average.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "best": self.best,
-            "rng": torch.get_rng_state(),
-        }
-        save_state(self.folder / "state.pt", state)
-
-    def restore(self) -> None:
-        """Go on from what `save` wrote.
-
-        Raises:
-            WeightsError: the file is missing, damaged, or of another recipe.
-        """
-        path = self.folder / "state.pt"
-        state = load_state(path)
-        try:
-            self.loss.network.load_state_dict(state["network"])
-            self.average.module.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
-            self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
-            torch.set_rng_state(state["rng"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{path} is of another recipe than the one it was begun with ({reason})") from error
-
-
 def train(
     config: Config, *, head: nn.Module | None = None, resume: bool = False, watcher: Watcher | None = None
 ) -> Path:
@@ -155,7 +101,7 @@ def train(
     if watcher is not None:
         watcher.begin(config, folder, str(device), run.sampler.num_photos)
     loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
-    with _stopped_by_signals(run):
+    with stopped_by_signals(run):
         while run.epoch < config.epochs:
             train_epoch(run, loader, config, watcher)
             run.epoch, run.step = run.epoch + 1, 0
@@ -170,14 +116,16 @@ def train(
     return folder / "best.safetensors"
 
 
-def train_epoch(run: Run, loader: DataLoader[Batch], config: Config, watcher: Watcher | None) -> None:
+def train_epoch(
+    run: Run, loader: DataLoader[Batch | HemlineError], config: Config, watcher: Watcher | None
+) -> None:
     """One pass over the data, from the step that the run stands at."""
     run.loss.train()
     run.sampler.epoch, run.sampler.start = run.epoch, run.step
     num_steps = len(run.sampler)
     autocast = torch.autocast(run.device.type, torch.bfloat16, enabled=_use_bf16(config, run.device))
     begun, saved, first = time.perf_counter(), time.perf_counter(), run.step
-    for batch in loader:
+    for batch in batches(loader):
         batch = batch.to(run.device)
         with autocast:
             losses = {name: term.mean() for name, term in run.loss(batch).items()}
@@ -338,22 +286,3 @@ def _use_bf16(config: Config, device: torch.device) -> bool:
     if config.precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return config.precision == "bf16"
-
-
-@contextmanager
-def _stopped_by_signals(run: Run) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the step in hand; a second Ctrl-C ends it at once."""
-
-    def ask(*_: object) -> None:
-        run.stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

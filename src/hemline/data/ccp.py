@@ -98,18 +98,33 @@ class CCP:
         return self._from_map(photo, file)
 
     def photo_labels(self, index: int) -> NDArray[np.int8]:
-        """(L,) what the map or the tags say of the whole photo."""
+        """(L,) what the map or the tags say of the whole photo.
+
+        Raises:
+            DataError: the annotation is damaged.
+        """
         file = self.files[index]
         kind, variable = ("tags", "tags") if file.parent.name == "image-level" else ("maps", "groundtruth")
-        return self.knowledge.photo([self.words[i] for i in np.unique(_read(file, variable))], kind)[0]
+        return self.knowledge.photo([self.words[i] for i in np.unique(self._numbers(file, variable))], kind)[0]
+
+    def _numbers(self, file: Path, variable: str) -> NDArray[Any]:
+        """The word numbers that an annotation holds, all of them in the list."""
+        numbers = _read(file, variable)
+        whole = numbers.dtype.kind in "ui"
+        if not whole or numbers.min(initial=0) < 0 or numbers.max(initial=0) >= len(self.words):
+            raise DataError(
+                f"ccp: {file} holds {numbers.dtype} numbers of words up to {numbers.max(initial=0)}; label_list.mat "
+                f"knows whole ones from 0 to {len(self.words) - 1}: copy or download the file again"
+            )
+        return numbers
 
     def _photo(self, file: Path) -> Path:
         return self.path / "photos" / f"{file.stem}.jpg"
 
     def _from_map(self, photo: NDArray[np.uint8], file: Path) -> Sample:
-        ids = _read(file, "groundtruth")
-        if ids.shape != photo.shape[:2] or ids.max() >= len(self.words):
-            raise DataError(f"ccp: {file} maps {ids.shape} pixels, ids to {ids.max()}; its photo has {photo.shape[:2]}")
+        ids = self._numbers(file, "groundtruth")
+        if ids.shape != photo.shape[:2]:
+            raise DataError(f"ccp: {file} maps {ids.shape} pixels; its photo has {photo.shape[:2]}")
         counts = np.bincount(ids.ravel(), minlength=len(self.words))
         present = [0, *(np.flatnonzero(counts[1:]) + 1)]  # segment 0 is `null`, also where every pixel is something
         number = np.zeros(len(self.words), np.uint8)
@@ -131,10 +146,7 @@ class CCP:
         )
 
     def _from_tags(self, photo: NDArray[np.uint8], file: Path) -> Sample:
-        ids = np.unique(_read(file, "tags"))
-        if ids.size and ids.max() >= len(self.words):
-            raise DataError(f"ccp: {file} has tag {ids.max()}; label_list.mat knows 0 to {len(self.words) - 1}")
-        words = [self.words[i] for i in ids]
+        words = [self.words[i] for i in np.unique(self._numbers(file, "tags"))]
         sample = self.knowledge.undrawn(photo, words, f"ccp/{file.stem}")
         drawn = None if self.pseudo is None else _read_pseudo_map(self.pseudo, file.stem, self.space)
         if drawn is not None:

@@ -21,6 +21,7 @@ from hemline.config import Config
 from hemline.data import Dataset, build_dataset, split_indices
 from hemline.data.augment import augment_sample
 from hemline.data.sample import Batch, Sample, collate
+from hemline.errors import HemlineError
 from hemline.labels import LabelSpace
 
 
@@ -109,35 +110,62 @@ class EpochSampler(Sampler[list[Item]]):
         return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
 
 
-class TrainingSet(torch.utils.data.Dataset[Sample]):
-    """Augmented samples by `Item`."""
+class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
+    """Augmented samples by `Item`; of a photo that cannot be read, the error, for `batches` to raise."""
 
     def __init__(self, sources: Sequence[Source], config: Config) -> None:
         self.sources = sources
         self.canvas = config.canvas
         self.augment = config.augment
 
-    def __getitem__(self, item: Item) -> Sample:
-        sample = self.sources[item.source].dataset[item.photo]
+    def __getitem__(self, item: Item) -> Sample | HemlineError:
+        try:
+            sample = self.sources[item.source].dataset[item.photo]
+        except HemlineError as error:
+            return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
         salt = zlib.crc32(sample.key.encode())
         return augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
 
 
+def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
+    """The batches of one pass over a loader.
+
+    Raises:
+        HemlineError: a photo or its annotation cannot be read.
+    """
+    for batch in loader:
+        if isinstance(batch, HemlineError):
+            raise batch
+        yield batch
+
+
 def make_loader(
     sources: Sequence[Source], sampler: EpochSampler, config: Config, *, pin_memory: bool
-) -> DataLoader[Batch]:
-    """A loader of `Batch`es; workers live as long as it does."""
+) -> DataLoader[Batch | HemlineError]:
+    """A loader to take `batches` from; workers live as long as it does."""
     return DataLoader(
         TrainingSet(sources, config),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
         batch_sampler=sampler,
         num_workers=config.workers,
-        collate_fn=collate,
+        collate_fn=_collate,
         worker_init_fn=_quiet_worker,
         persistent_workers=config.workers > 0,
+        generator=torch.Generator().manual_seed(config.seed),  # dropout's own is left alone, so that a run can resume
         pin_memory=pin_memory,
     )
 
 
+def _collate(samples: Sequence[Sample | HemlineError]) -> Batch | HemlineError:
+    whole = []
+    for sample in samples:
+        if isinstance(sample, HemlineError):
+            return sample
+        whole.append(sample)
+    return collate(whole)
+
+
 def _quiet_worker(_: int) -> None:
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # a signal to the run's group is for the main process, which needs its workers to end well
     cv2.setNumThreads(0)  # a worker a core is enough: more threads would fight
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
