@@ -46,7 +46,7 @@ class UNet(nn.Module):
         kernel_size: Side of the depthwise kernels, odd.
 
     Raises:
-        ValueError: `widths` does not have one entry for each step up.
+        ValueError: `widths` does not have one entry for each step up, or `kernel_size` is even.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class UNet(nn.Module):
         self.skips = [i for i in range(len(strides) - 1) if strides[i] >= 4][::-1]  # deep to shallow
         if len(widths) != len(self.skips):
             raise ValueError(f"unet: widths {list(widths)} must have {len(self.skips)} entries, one for each step")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"unet: kernel_size {kernel_size} must be odd")
         steps, in_channels = [], channels[-1]
         for i, width in zip(self.skips, widths, strict=True):
             steps.append(Step(in_channels, channels[i], width, kernel_size))

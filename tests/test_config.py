@@ -223,3 +223,12 @@ def test_every_field_is_documented(cls: type[Any]) -> None:
     for field, after in pairwise(block.body):
         if isinstance(field, ast.AnnAssign) and not is_dataclass(getattr(cls, ast.unparse(field.target), None)):
             assert isinstance(after, ast.Expr), f"{ast.unparse(field)} has no docstring under it"
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "ccp").mkdir()
+    check(load_config("street", ["data.0.path=~/ccp", "data.1.path=~/ccp"]))
+    with pytest.raises(ConfigError, match=r"data\.1\.path: nothing at '~/none'"):
+        check(load_config("street", ["data.0.path=~/ccp", "data.1.path=~/none"]))

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from hemline.checkpoint import load, load_network
+from hemline.checkpoint import load, load_network, load_state
 from hemline.config import Augment, Config, Data, load_config
 from hemline.data import synthetic
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO
-from hemline.errors import ConfigError, DataError, DeviceError, StoppedError
+from hemline.errors import ConfigError, DataError, DeviceError, StoppedError, WeightsError
 from hemline.heads import UNet
 from hemline.train import train
 
@@ -164,6 +164,39 @@ def test_starting_from_weights_keeps_what_fits(config):
     weight = "mask_head.classifier.weight"
     torch.testing.assert_close(after[weight], state[weight], rtol=0, atol=1e-5)
     assert after["label_head.shared.0.weight"].shape != state["label_head.shared.0.weight"].shape
+
+
+def test_weights_of_another_trunk_are_no_start(config):
+    first = train(replace(config, epochs=1))
+    other = replace(config, name="next", init=str(first), backbone=replace(config.backbone, name="resnet10t"))
+    with pytest.raises(ConfigError, match=r"the trunk of .* is mobilenetv2_035, not the recipe's resnet10t"):
+        train(other)
+
+
+def test_options_that_no_head_can_have_are_refused(config):
+    for options, sentence in (({"widths": [1]}, "must have 3 entries"), ({"kernel_size": 2}, "must be odd")):
+        with pytest.raises(ConfigError, match=f"head: unet: .*{sentence}"):
+            train(replace(config, head=replace(config.head, options=options)))
+
+
+def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(config, tmp_path):
+    train(replace(config, epochs=1))
+    record = Record()
+    train(replace(config, epochs=2, lr=config.lr / 8, weight_decay=0.125), resume=True, watcher=record)
+    whole = Record()
+    train(replace(config, name="whole", epochs=2), watcher=whole)
+    rates = [step.lr for step in whole.steps if step.epoch == 1]
+    assert [step.lr for step in record.steps] == pytest.approx([rate / 8 for rate in rates])
+    state = load_state(tmp_path / "tiny/state.pt")
+    assert {group["weight_decay"] for group in state["optimizer"]["param_groups"]} == {0.0, 0.125}
+    kept = (tmp_path / "tiny/config.yaml").read_text()
+    narrow = replace(config, epochs=3, label_head=replace(config.label_head, hidden=9))
+    with pytest.raises(WeightsError, match="size mismatch for label_head"):
+        train(narrow, resume=True)
+    assert (tmp_path / "tiny/config.yaml").read_text() == kept
+    with pytest.raises(WeightsError, match="no run to resume"):
+        train(replace(config, name="never"), resume=True)
+    assert not (tmp_path / "never").exists()
 
 
 def recipe(tmp_path, **changes):

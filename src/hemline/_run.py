@@ -52,13 +52,14 @@ class Run:
         save_state(self.folder / "state.pt", state)
 
     def restore(self) -> None:
-        """Go on from what `save` wrote.
+        """Go on from what `save` wrote, at this run's own learning rate and weight decay.
 
         Raises:
             WeightsError: the file is missing, damaged, or of another recipe.
         """
         path = self.folder / "state.pt"
         state = load_state(path)
+        groups = [(group["initial_lr"], group["weight_decay"]) for group in self.optimizer.param_groups]
         try:
             self.loss.network.load_state_dict(state["network"])
             self.average.module.load_state_dict(state["average"])
@@ -69,8 +70,15 @@ class Run:
             if self.device.type == "cuda" and state["cuda_rng"] is not None:
                 torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         except (KeyError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            lines = str(error).splitlines()
+            reason = lines[1 if len(lines) > 1 else 0].strip()  # torch's first line names the class alone
             raise WeightsError(f"{path} is of another recipe than the one it was begun with ({reason})") from error
+        self.scheduler.base_lrs = [lr for lr, _ in groups]
+        for group, (lr, decay), rate in zip(
+            self.optimizer.param_groups, groups, self.scheduler.lr_lambdas, strict=True
+        ):
+            group["initial_lr"], group["weight_decay"] = lr, decay
+            group["lr"] = lr * rate(self.scheduler.last_epoch)
 
 
 @contextmanager

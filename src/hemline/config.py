@@ -277,7 +277,7 @@ def _look_up(config: Config) -> Iterator[str]:
     for i, data in enumerate(config.data):
         if datasets:
             yield from _wrong_options(f"data.{i}", data, datasets)
-        if data.path is not None and not Path(data.path).exists():
+        if data.path is not None and not Path(data.path).expanduser().exists():
             yield f"data.{i}.path: nothing at {data.path!r}"
     if config.backbone.weights is not None and not Path(config.backbone.weights).is_file():
         yield f"backbone.weights: no file {config.backbone.weights!r}"

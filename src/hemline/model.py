@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hemline._regions import LEAST_RIVALRY
 from hemline.backbone import Backbone
 from hemline.config import Config
+from hemline.errors import ConfigError
 from hemline.heads import HEADS, Dense, MultiLabel
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
@@ -97,7 +98,7 @@ def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, t
         trunk_weights: Load the recipe's trunk weights; False where a checkpoint is loaded afterwards.
 
     Raises:
-        ConfigError: the backbone or its weights do not fit.
+        ConfigError: the backbone, its weights or the head's options do not fit.
     """
     backbone = Backbone(
         config.backbone.name,
@@ -105,7 +106,10 @@ def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, t
         weights=config.backbone.weights if trunk_weights else None,
     )
     if head is None:
-        head = HEADS[config.head.name](backbone.channels, backbone.strides, space.num_masks, **config.head.options)
+        try:
+            head = HEADS[config.head.name](backbone.channels, backbone.strides, space.num_masks, **config.head.options)
+        except ValueError as error:
+            raise ConfigError(f"head: {error}") from error
     map_channels: list[int] = head.map_channels  # type: ignore[assignment]  # nn.Module hides what it holds
     sizes = {name: part.stop - part.start for name, part in space.label_slices.items()}
     label_head = MultiLabel(

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from hemline import __version__
 from hemline._run import Run, stopped_by_signals
-from hemline.checkpoint import load, save
+from hemline.checkpoint import load, save, whole_file
 from hemline.config import Config, check
 from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources
 from hemline.data.sample import Batch
@@ -93,11 +93,15 @@ def train(
     sources = open_sources(config, space)
     if not any(source.indices for source in sources):
         raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     run = _set_up(config, space, sources, device, folder, head)
     if resume:
         run.restore()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out: {folder} cannot be made: {error.strerror or error}") from error
+    with whole_file(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     if watcher is not None:
         watcher.begin(config, folder, str(device), run.sampler.num_photos)
     loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
@@ -191,7 +195,7 @@ def _set_up(
     torch.manual_seed(config.seed)
     network = build(config, space, head=head, trunk_weights=config.init is None)
     if config.init is not None:
-        _start_from(network, config.init)
+        _start_from(network, config.init, config)
     network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_threshold))
     network.to(device).to(memory_format=torch.channels_last)
     loss = JointLoss(network, space)
@@ -226,15 +230,16 @@ def _parameter_groups(network: Network, config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _start_from(network: Network, init: str) -> None:
+def _start_from(network: Network, init: str, config: Config) -> None:
     from hemline.runtime import default_weights
 
     path = default_weights(".safetensors") if init == "default" else Path(init)
-    state, _ = load(path)
+    state, metadata = load(path)
     own = network.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if not any(name.startswith("backbone.") for name in fitting):
-        raise ConfigError(f"init: {path} has another trunk than this recipe's {type(network.backbone).__name__}")
+    if not all(name in fitting for name in own if name.startswith("backbone.")):
+        theirs = metadata.recipe.get("backbone", {}).get("name", "another one")
+        raise ConfigError(f"init: the trunk of {path} is {theirs}, not the recipe's {config.backbone.name}")
     network.load_state_dict(fitting, strict=False)
 
 
