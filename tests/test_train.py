@@ -245,7 +245,7 @@ def test_two_photos_can_be_learnt_by_heart(tmp_path):
     config = recipe(tmp_path, data=data, augment=still, validation=0.0, epochs=150, batch_size=2, workers=0)
     train(replace(config, validate_every=1000), watcher=record)
     first, last = record.steps[0].losses, record.steps[-1].losses
-    assert last["bce"] < 0.15 * first["bce"]             # not 0: a cell that two things share asks for its share
+    assert last["bce"] < 0.25 * first["bce"]             # not 0: a cell that two things share asks for its share
     assert last["dice"] < 0.02
     assert last["category"] < 0.05
 
