@@ -58,6 +58,12 @@ def test_photos_without_a_pseudo_map_and_folders_of_another_kind(tmp_path):
         tagged(folder)
     (folder / "pseudo/classes.json").write_text(json.dumps(STREET.mask_names))
     assert len(tagged(folder).targets) == 1
+    (folder / "pseudo/1005.png").write_bytes(b"\x89PNG\r\n\x1a\ncut")
+    with pytest.raises(DataError, match=r"1005\.png is not a readable PNG"):
+        tagged(folder)
+    Image.fromarray(np.zeros((4, 3), np.uint8)).save(folder / "pseudo/1005.png")
+    with pytest.raises(DataError, match=r"\(4, 3\) pixels, its photo \(40, 30\)"):
+        tagged(folder)
 
 
 def test_only_what_the_tags_name_is_drawn():

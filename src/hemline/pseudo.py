@@ -86,9 +86,11 @@ def draw(logits: NDArray[np.float32], classes: list[int], competing: Sequence[in
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python -m hemline.pseudo WEIGHTS CCP OUT")
     try:
         print(write_pseudo_maps(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])), "photos drawn")
-    except IndexError:
-        sys.exit("usage: python -m hemline.pseudo WEIGHTS CCP OUT")
     except HemlineError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: cannot be read or written: {error.strerror or error}")

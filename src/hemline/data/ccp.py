@@ -62,7 +62,7 @@ class CCP:
     ) -> None:
         self.knowledge = Knowledge(space, "ccp")
         self.space = space
-        self.pseudo = None if pseudo is None else Path(pseudo)
+        self.pseudo = None if pseudo is None else _pseudo_folder(Path(pseudo), space)
         if path is None or not (path / "label_list.mat").is_file():
             raise DataError(f"ccp: {path} holds no label_list.mat; give the folder of Clothing Co-Parsing as published")
         self.path = path
@@ -148,7 +148,7 @@ class CCP:
     def _from_tags(self, photo: NDArray[np.uint8], file: Path) -> Sample:
         words = [self.words[i] for i in np.unique(self._numbers(file, "tags"))]
         sample = self.knowledge.undrawn(photo, words, f"ccp/{file.stem}")
-        drawn = None if self.pseudo is None else _read_pseudo_map(self.pseudo, file.stem, self.space)
+        drawn = None if self.pseudo is None else _read_pseudo_map(self.pseudo / f"{file.stem}.png", photo.shape[:2])
         if drawn is not None:
             whole, *asked = sample.regions
             segments, targets, parts = self._from_pseudo_map(drawn, sample.targets[0], whole.labels, asked)
@@ -193,17 +193,25 @@ def _read(file: Path, variable: str) -> NDArray[Any]:
         raise DataError(f"ccp: {file} is not a readable MATLAB file ({error})") from error
 
 
-def _read_pseudo_map(folder: Path, name: str, space: LabelSpace) -> NDArray[np.uint8] | None:
-    """What `hemline.pseudo` drew on a photo, None where it drew nothing.
-
-    Raises:
-        DataError: the folder holds no pseudo-masks of this label space.
-    """
+def _pseudo_folder(folder: Path, space: LabelSpace) -> Path:
+    """The folder, once it is known to hold pseudo-masks of this label space."""
     try:
         classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"pseudo: {folder} holds no pseudo-masks: python -m hemline.pseudo writes them") from error
     if classes != list(space.mask_names):
         raise DataError(f"pseudo: {folder} was drawn with other classes than those of {space.name}: draw it again")
-    file = folder / f"{name}.png"
-    return np.asarray(Image.open(file)) if file.is_file() else None
+    return folder
+
+
+def _read_pseudo_map(file: Path, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """What `hemline.pseudo` drew on a photo of `size`, None where it drew nothing."""
+    if not file.is_file():
+        return None
+    try:
+        drawn = np.asarray(Image.open(file), np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"pseudo: {file} is not a readable PNG: draw it again") from error
+    if drawn.shape != size:
+        raise DataError(f"pseudo: {file} is {drawn.shape} pixels, its photo {size}: draw it again")
+    return drawn
