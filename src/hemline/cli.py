@@ -256,6 +256,29 @@ def evaluate(
 
 
 @app.command()
+def pseudo(
+    weights: Annotated[
+        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=PATH", help="A dataset and its folder; several times for several sets."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go; those already there are left.")],
+) -> None:
+    """Draw masks on training photos that have words alone, to train on: `data.N.pseudo=DIR`."""
+    with _clean_exit(), _needs_train("pseudo"):
+        from hemline import console
+        from hemline.pseudo import write_pseudo_masks
+        from hemline.runtime import default_weights
+
+        chosen = default_weights(".onnx") if weights == "default" else Path(weights)
+        with console.Counter() as counter:
+            count = write_pseudo_masks(chosen, _named_paths(data), out, progress=counter)
+        console.plain(f"{count} photos have masks in {out}")
+
+
+@app.command()
 def export(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint.")],
 ) -> None:

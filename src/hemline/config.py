@@ -85,6 +85,8 @@ class Data:
     """Its folder or file; none for a set that is made on the fly."""
     weight: Positive = 1.0
     """How often its photos are drawn, relative to one pass an epoch."""
+    pseudo: Text | None = None
+    """A folder of masks for photos that have none, drawn by `hemline pseudo`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword-only arguments of the dataset; in a YAML they stand in the same block."""
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Batch
+from hemline.data.sample import EITHER, PREDICTED, WHOLE_PHOTO, Batch
 from hemline.heads import Dense
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
@@ -85,15 +85,16 @@ def answer_term(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Se
     Args:
         logits: (B, K, h, w).
         coverage: (B, S, h, w) share of each cell that is each segment.
-        targets: (B, S, K) 1, 0 or -1: what each segment's pixels say of each class.
+        targets: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
         competing: The classes among which the answer is chosen.
     """
     classes = list(competing)
     scores = F.pad(logits.float()[:, classes], (0, 0, 0, 0, 1, 0))                                  # (B, 1 + C, h, w)
     told, yes = targets[:, :, classes], (targets == 1).any(2, keepdim=True)
     hidden = yes & (told == 0).all(2, keepdim=True)                     # is something that no answer says
-    sure = (told == 1).any(2, keepdim=True)
-    may_be = torch.cat([~sure, torch.where(sure, told == 1, told != 0)], dim=2) | hidden            # (B, S, 1 + C)
+    named = (told == 1) | (told == EITHER)
+    sure = named.any(2, keepdim=True)
+    may_be = torch.cat([~sure, torch.where(sure, named, told != 0)], dim=2) | hidden                # (B, S, 1 + C)
     likely = torch.einsum("bchw,bsc->bshw", scores.softmax(1), may_be.to(scores.dtype))
     known = coverage * (~may_be.all(2))[:, :, None, None]
     return Term(-(known * torch.log(likely + 1e-6)).sum(), known.sum())

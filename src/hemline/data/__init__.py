@@ -25,6 +25,7 @@ from hemline.config import Data
 from hemline.data.ccp import CCP
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
+from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
 from hemline.errors import DataError
@@ -69,7 +70,8 @@ def build_dataset(data: Data, space: LabelSpace) -> Dataset:
     path = None if data.path is None else Path(data.path).expanduser()
     if path is not None and not path.exists():
         raise DataError(f"{data.name}: {path} does not exist; give the dataset's folder as data={data.name}:PATH")
-    return DATASETS[data.name](path, space, **data.options)
+    dataset = DATASETS[data.name](path, space, **data.options)
+    return dataset if data.pseudo is None else WithPseudoMasks(dataset, Path(data.pseudo).expanduser(), space)
 
 
 def split_of(group: str, share: float = VALIDATION_SHARE) -> Literal["train", "validation"]:

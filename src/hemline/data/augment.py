@@ -172,7 +172,7 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
                 if not (in_view[shows].any() if shows else whole):
                     labels[label] = 0 if shows and gone[shows].all() else UNKNOWN
             regions.append(Region(WHOLE_PHOTO, labels, region.one_of if in_view.all() else ()))
-        elif region.segment < 0 or in_view[region.segment]:
+        elif whole if region.segment < 0 else in_view[region.segment]:
             regions.append(region)
     return regions
 

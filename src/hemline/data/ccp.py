@@ -12,26 +12,18 @@ What each word says stands in the label space's `teach.ccp` block.
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
-from PIL import Image
 
 from hemline.data.knowledge import Knowledge
-from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.data.sample import WHOLE_PHOTO, Region, Sample
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 from hemline.photo import read_photo
-
-NOBODY = 254
-"""Number of a pixel that is none of the classes."""
-UNSURE = 255
-"""Number of a pixel of which the network is unsure."""
 
 
 class CCP:
@@ -42,7 +34,6 @@ class CCP:
         space: The label space to speak in; it must teach `ccp`.
         maps: Take the photos with pixel maps.
         tags: Take the photos with tag lists.
-        pseudo: A folder of masks that a network drew on them (`hemline.pseudo`).
 
     Raises:
         DataError: the folder is not laid out as published.
@@ -51,18 +42,8 @@ class CCP:
 
     terms = "Apache-2.0"
 
-    def __init__(
-        self,
-        path: Path | None,
-        space: LabelSpace,
-        *,
-        maps: bool = True,
-        tags: bool = True,
-        pseudo: str | None = None,
-    ) -> None:
+    def __init__(self, path: Path | None, space: LabelSpace, *, maps: bool = True, tags: bool = True) -> None:
         self.knowledge = Knowledge(space, "ccp")
-        self.space = space
-        self.pseudo = None if pseudo is None else _pseudo_folder(Path(pseudo), space)
         if path is None or not (path / "label_list.mat").is_file():
             raise DataError(f"ccp: {path} holds no label_list.mat; give the folder of Clothing Co-Parsing as published")
         self.path = path
@@ -147,41 +128,7 @@ class CCP:
 
     def _from_tags(self, photo: NDArray[np.uint8], file: Path) -> Sample:
         words = [self.words[i] for i in np.unique(self._numbers(file, "tags"))]
-        sample = self.knowledge.undrawn(photo, words, f"ccp/{file.stem}")
-        drawn = None if self.pseudo is None else _read_pseudo_map(self.pseudo / f"{file.stem}.png", photo.shape[:2])
-        if drawn is not None:
-            whole, *asked = sample.regions
-            segments, targets, parts = self._from_pseudo_map(drawn, sample.targets[0], whole.labels, asked)
-            sample = replace(sample, segments=segments, targets=targets, regions=[whole, *parts])
-        return sample
-
-    def _from_pseudo_map(
-        self, drawn: NDArray[np.uint8], everywhere: NDArray[np.int8], labels: NDArray[np.int8], asked: list[Region]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int8], list[Region]]:
-        """The segments, targets and regions of a pseudo-map.
-
-        Args:
-            drawn: (H, W) class numbers.
-            everywhere: (K,) what the tags say of every pixel.
-            labels: (L,) what they say of the photo.
-            asked: Regions of the attributes that they name.
-        """
-        num = len(self.space.categories)
-        classes = [int(k) for k in np.unique(drawn) if k < NOBODY]
-        number = np.zeros(256, np.uint8)                  # segment 0 is nobody, 1 unsure, then the classes
-        number[[UNSURE, *classes]] = np.arange(1, 2 + len(classes))
-        targets = np.zeros((2 + len(classes), self.space.num_masks), np.int8)
-        targets[:, [k for k in np.flatnonzero(labels[:num] == 1) if k not in classes]] = UNKNOWN  # missed: anywhere
-        targets[1] = everywhere
-        regions = []
-        for segment, k in enumerate(classes, start=2):
-            targets[segment, k] = 1
-            if k < num:
-                spoken = [r.labels for r in asked if r.classes is not None and r.classes[k]]
-                own = np.max([np.full(self.space.num_labels, UNKNOWN, np.int8), *spoken], axis=0)
-                own[k] = 1
-                regions.append(Region(segment, own))
-        return number[drawn], targets, regions
+        return self.knowledge.undrawn(photo, words, f"ccp/{file.stem}")
 
 
 def _read(file: Path, variable: str) -> NDArray[Any]:
@@ -191,27 +138,3 @@ def _read(file: Path, variable: str) -> NDArray[Any]:
         raise DataError(f"ccp: {file} has no variable {variable!r}") from error
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
         raise DataError(f"ccp: {file} is not a readable MATLAB file ({error})") from error
-
-
-def _pseudo_folder(folder: Path, space: LabelSpace) -> Path:
-    """The folder, once it is known to hold pseudo-masks of this label space."""
-    try:
-        classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"pseudo: {folder} holds no pseudo-masks: python -m hemline.pseudo writes them") from error
-    if classes != list(space.mask_names):
-        raise DataError(f"pseudo: {folder} was drawn with other classes than those of {space.name}: draw it again")
-    return folder
-
-
-def _read_pseudo_map(file: Path, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """What `hemline.pseudo` drew on a photo of `size`, None where it drew nothing."""
-    if not file.is_file():
-        return None
-    try:
-        drawn = np.asarray(Image.open(file), np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"pseudo: {file} is not a readable PNG: draw it again") from error
-    if drawn.shape != size:
-        raise DataError(f"pseudo: {file} is {drawn.shape} pixels, its photo {size}: draw it again")
-    return drawn

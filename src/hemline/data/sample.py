@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 UNKNOWN = -1
+EITHER = -2
+"""In `Sample.targets`: the pixels are one of the classes with this mark, we know not which."""
 WHOLE_PHOTO = -1
 """`Region.segment` of labels that speak of the whole photo."""
 PREDICTED = -2
@@ -51,7 +53,8 @@ class Sample:
     segments: NDArray[np.uint8]
     """(H, W) segment ids, 0 to S - 1; all 0 where nothing is drawn."""
     targets: NDArray[np.int8]
-    """(S, K) what each segment's pixels say of each mask class. Row 0 is all -1 where nothing is drawn."""
+    """(S, K) what each segment's pixels say of each mask class: 1, 0, -1 or `EITHER`. Row 0 is all -1 where nothing is
+    drawn."""
     regions: list[Region] = field(default_factory=list)
     valid: NDArray[np.uint8] | None = None
     """(H, W) 1 on the photo, 0 on padding; set when the photo is placed on its canvas."""
