@@ -46,6 +46,7 @@ class MultiLabel(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        self.map_channels = list(map_channels)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in map_channels)
         self.shared = nn.Sequential(nn.Linear(sum(map_channels), hidden), nn.ReLU(inplace=True), nn.Dropout(dropout))
         classifiers = [nn.Linear(hidden, size) for size in group_sizes.values()]
@@ -55,7 +56,16 @@ class MultiLabel(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], masks: Tensor) -> Tensor:
         """Maps [(B, Ci, hi, wi)] and soft masks (B, N, H, W) in 0..1, gradient stopped -> logits (B, N, L)."""
+        return self.classify(self.pool(maps, masks))
+
+    def pool(self, maps: Sequence[Tensor], masks: Tensor) -> Tensor:
+        """Maps [(B, Ci, hi, wi)] and masks (B, N, H, W) -> their means under each mask (B, N, sum of Ci)."""
         masks = masks.detach()
-        pooled = [norm(masked_mean(x, masks)) for norm, x in zip(self.norms, maps, strict=True)]
-        shared = self.shared(torch.cat(pooled, dim=2))                   # (B, N, hidden)
+        return torch.cat([masked_mean(x, masks) for x in maps], dim=2)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """What `pool` answers -> logits (B, N, L)."""
+        parts = torch.split(pooled, self.map_channels, dim=2)
+        normed = [norm(part) for norm, part in zip(self.norms, parts, strict=True)]
+        shared = self.shared(torch.cat(normed, dim=2))                   # (B, N, hidden)
         return torch.cat([classifier(shared) for classifier in self.classifiers], dim=2)

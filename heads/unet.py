@@ -44,9 +44,11 @@ class UNet(nn.Module):
         num_classes: K, logit maps to answer.
         widths: Channels of the decoder, deep to shallow, one for each stage between the deepest and stride 4.
         kernel_size: Side of the depthwise kernels, odd.
+        pooled: Strides of the maps that the label head pools: 4 is the decoder's own, the others are the trunk's.
 
     Raises:
-        ValueError: `widths` does not have one entry for each step up, or `kernel_size` is even.
+        ValueError: `widths` does not have one entry for each step up, `kernel_size` is even, or the trunk has no map
+            of a stride in `pooled`.
     """
 
     def __init__(
@@ -57,8 +59,11 @@ class UNet(nn.Module):
         *,
         widths: Sequence[int] = (192, 128, 96),
         kernel_size: int = 3,
+        pooled: Sequence[int] = (4, 32),
     ) -> None:
         super().__init__()
+        if unknown := sorted(set(pooled) - {4, *strides[1:]}):
+            raise ValueError(f"unet: pooled {list(pooled)}: the trunk has strides {list(strides[1:])}, not {unknown}")
         self.skips = [i for i in range(len(strides) - 1) if strides[i] >= 4][::-1]  # deep to shallow
         if len(widths) != len(self.skips):
             raise ValueError(f"unet: widths {list(widths)} must have {len(self.skips)} entries, one for each step")
@@ -70,11 +75,12 @@ class UNet(nn.Module):
             in_channels = width
         self.steps = nn.ModuleList(steps)
         self.classifier = conv_with_prior(in_channels, num_classes)
-        self.map_channels = [in_channels, channels[-1]]
+        self.pooled = [None if stride == 4 else list(strides).index(stride) for stride in pooled]
+        self.map_channels = [in_channels if i is None else channels[i] for i in self.pooled]
 
     def forward(self, features: list[Tensor]) -> Dense:
-        """Features, the photo first -> logits (B, K, H/4, W/4); maps at stride 4 and at the deepest stage."""
+        """Features, the photo first -> logits (B, K, H/4, W/4), and the maps at the strides of `pooled`."""
         x = features[-1]                                 # (B, C5, H/32, W/32)
         for step, i in zip(self.steps, self.skips, strict=True):
             x = step(x, features[i])                     # (B, widths[i], H/si, W/si)
-        return Dense(self.classifier(x), [x, features[-1]])
+        return Dense(self.classifier(x), [x if i is None else features[i] for i in self.pooled])

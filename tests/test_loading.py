@@ -50,9 +50,9 @@ def test_a_resumed_epoch_goes_on_with_the_same_photos():
 
 
 def test_repeat_factors_by_hand():
-    """Two categories in 4 photos: one in all, one in a single photo; asked for a half: sqrt(0.5 / 0.25)."""
+    """Two labels in 4 photos: one in all, one in a single photo; asked for a half: sqrt(0.5 / 0.25)."""
     labels = [np.array([1, 1], np.int8), *(np.array([1, 0], np.int8),) * 2, np.array([1, -1], np.int8)]
-    np.testing.assert_allclose(repeat_factors(labels, 0.5, 2), [2**0.5, 1, 1, 1])
+    np.testing.assert_allclose(repeat_factors(labels, 0.5), [2**0.5, 1, 1, 1])
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(tiny_config):

@@ -166,12 +166,12 @@ def _categories_of(region: Region, sample: Sample, space: LabelSpace) -> list[in
 
 
 def _attributes_of(region: Region, categories: Sequence[int], space: LabelSpace) -> NDArray[np.int8]:
-    """(L,) what is known of a garment, apart from its category and from what would not be reported of it."""
+    """(L,) what is known of a garment, apart from its category and from what is never reported of it."""
     names = {space.categories[k].name for k in categories}
     known = region.labels.copy()
     known[: len(space.categories)] = UNKNOWN
     for label in space.labels:
-        if not names or (label.carried_by and not label.carried_by & names):
+        if not names or not label.shown or (label.carried_by and not label.carried_by & names):
             known[label.index] = UNKNOWN
     return known
 

@@ -256,6 +256,31 @@ def evaluate(
 
 
 @app.command()
+def fit(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint to write.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Such as `data.0.path=PATH`.")
+    ] = None,
+    views: Annotated[int, typer.Option(min=1, metavar="N", help="Times that each photo is seen.")] = 3,
+) -> None:
+    """Fit the label head alone to a recipe's data: minutes on a CPU; the masks stay."""
+    with _clean_exit(), _needs_train("fit"):
+        from hemline import console
+        from hemline.config import load_config
+        from hemline.fit import fit as fit_labels
+
+        config = load_config(recipe, overrides or [])
+        with console.Counter() as counter:
+            report = fit_labels(weights, config, out, views=views, progress=counter)
+        console.show_report(report)
+        console.plain(str(out))
+
+
+@app.command()
 def pseudo(
     weights: Annotated[
         str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")

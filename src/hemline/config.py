@@ -161,7 +161,7 @@ class Config:
     ema: PartShare = 0.998
     """Decay of the moving average of the weights, which is validated and saved; 0 averages nothing."""
     repeat: PartShare = 0.0
-    """Photos of categories seen in less than this share of the photos are drawn more often; 0 repeats none."""
+    """Photos of labels seen in less than this share of a dataset's photos are drawn more often; 0 repeats none."""
     validate_every: Count = 1
     """Epochs between validations; the last epoch always has one."""
     seed: Natural = 0

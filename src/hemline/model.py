@@ -38,7 +38,7 @@ class Network(nn.Module):
         label_head: Maps and masks -> label logits.
     """
 
-    def __init__(self, space: LabelSpace, backbone: Backbone, mask_head: nn.Module, label_head: nn.Module) -> None:
+    def __init__(self, space: LabelSpace, backbone: Backbone, mask_head: nn.Module, label_head: MultiLabel) -> None:
         super().__init__()
         self.backbone = backbone
         self.mask_head = mask_head

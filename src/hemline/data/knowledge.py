@@ -116,9 +116,10 @@ class Knowledge:
     def garments(self, words: Iterable[str]) -> list[Region]:
         """What a photo's words say of garments that nobody drew: regions where the network itself finds them.
 
-        The attributes of a word that names a garment speak of that garment. Those of a word that names none speak of
-        the garments among the named ones that can carry them, or, where none is named, of whatever can. Where the photo
-        has two values of a group under `several`, one garment has the one and another the other: unknown.
+        The attributes of a word that names a garment, and its labels that no category carries, speak of that garment.
+        Those of a word that names none speak of the garments among the named ones that can carry them, or, where none
+        is named, of whatever can. Where the photo has two values of a group under `several`, one garment has the one
+        and another the other: unknown.
         """
         said = [self.words[word] for word in words]
         named = frozenset[int]().union(*(word.garment for word in said))
@@ -131,6 +132,8 @@ class Knowledge:
             attributes[carried] = word.labels[carried]
             attributes[muted] = UNKNOWN
             if word.garment:
+                everybody = [index for index, carriers in self._carriers.items() if not carriers]
+                attributes[everybody] = word.labels[everybody]
                 regions.append((word.garment, attributes))
                 continue
             for index in np.flatnonzero(attributes >= 0):

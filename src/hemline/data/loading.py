@@ -55,22 +55,21 @@ def open_sources(config: Config, space: LabelSpace) -> list[Source]:
         indices = split_indices(dataset, "train", config.validation)
         draws = np.full(len(indices), data.weight)
         if config.repeat > 0 and indices:
-            draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat, len(space.categories))
+            draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat)
         sources.append(Source(dataset, indices, draws))
     return sources
 
 
-def repeat_factors(labels: Sequence[NDArray[np.int8]], threshold: float, num_categories: int) -> NDArray[np.float64]:
-    """How often to draw each photo so that rare categories are seen, 1 or more.
+def repeat_factors(labels: Sequence[NDArray[np.int8]], threshold: float) -> NDArray[np.float64]:
+    """How often to draw each photo so that rare labels are seen, 1 or more.
 
-    sqrt(threshold / frequency) of its rarest category (LVIS, Gupta et al., 2019, https://arxiv.org/abs/1908.03195).
+    sqrt(threshold / frequency) of its rarest label (LVIS, Gupta et al., 2019, https://arxiv.org/abs/1908.03195).
 
     Args:
-        labels: (L,) of each photo, categories first.
-        threshold: Categories in at least this share of the photos are not repeated.
-        num_categories: How many of the labels are categories.
+        labels: (L,) of each photo.
+        threshold: Labels of at least this share of the photos are not repeated.
     """
-    shows = np.stack(labels)[:, :num_categories] == 1
+    shows = np.stack(labels) == 1
     frequency = shows.mean(0)
     factor = np.sqrt(threshold / np.clip(frequency, 1 / len(labels), None))
     repeats: NDArray[np.float64] = np.maximum(1.0, (shows * factor).max(1))

@@ -1,0 +1,194 @@
+"""Fits the label head of a trained network to a recipe's data, while its trunk and its masks stay: `hemline fit`.
+
+What the label head reads is pooled once for each photo and view and kept, so that a hundred passes over it take a
+minute on a CPU. It ends joint training (the head is still far from settled when the masks are good), and it teaches
+new labels to a network that knows the masks (Kumar et al., 2022, "Fine-Tuning can Distort Pretrained Features").
+
+Shapes: N regions, C pooled channels, L labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hemline.checkpoint import load_network, save
+from hemline.config import Config
+from hemline.data.loading import EpochSampler, batches, make_loader, open_sources
+from hemline.data.sample import Batch
+from hemline.errors import ConfigError, DataError
+from hemline.evaluate import Report, score_network
+from hemline.heads import MultiLabel
+from hemline.labels import LabelSpace, load_label_space
+from hemline.losses import label_terms, mask_targets, region_masks
+from hemline.model import Network
+
+PASSES = 60
+"""Passes over the regions."""
+BATCH = 512
+"""Regions a step."""
+RATE = 1e-3
+"""Peak learning rate."""
+DECAY = 0.1
+"""Decoupled weight decay of the matrices."""
+
+
+class Pooled(NamedTuple):
+    """What the label head reads of every region, and what is known of it."""
+
+    features: Tensor
+    """(N, C) float16."""
+    labels: Tensor
+    """(N, L) int8: 1, 0 or -1."""
+    doubt: Tensor
+    """(N,) as in `Batch.doubt`."""
+    one_of: Tensor
+    """(M, L) bool, as in `Batch.one_of`."""
+    one_of_region: Tensor
+    """(M,) which region each set speaks of."""
+
+
+def fit(
+    weights: str | Path,
+    config: Config,
+    out: str | Path,
+    *,
+    views: int = 3,
+    progress: Callable[[str, int, int], object] = lambda *_: None,
+) -> Report:
+    """Fit the label head of `weights`, measure the network on the photos held out, and write it.
+
+    Args:
+        weights: A `.safetensors` checkpoint.
+        config: The recipe whose data and augmentation are taken; its `epochs` and rates are not.
+        out: The checkpoint to write.
+        views: Passes over the recipe's data, each seen otherwise.
+        progress: Is told of each part: its name, steps done, steps in all.
+
+    Raises:
+        ConfigError: the recipe has another label space.
+        DataError: a dataset is missing or damaged.
+        WeightsError: the weights are missing or damaged, or `out` cannot be written.
+    """
+    network, metadata = load_network(weights)
+    space = load_label_space(config.labels)
+    if (space.mask_names, [x.name for x in space.labels]) != (
+        metadata.labels.mask_names, [x.name for x in metadata.labels.labels]
+    ):  # fmt: skip
+        raise ConfigError(f"labels: {weights} speaks {metadata.labels.name}, with other words than {config.labels}")
+    config = replace(config, canvas=metadata.canvas)
+    sources = open_sources(config, space)
+    if not any(source.indices for source in sources):
+        raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
+    sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
+    loader = make_loader(sources, sampler, config, pin_memory=False)
+    parts: list[Pooled] = []
+    for sampler.epoch in range(views):
+        for done, batch in enumerate(batches(loader), start=1):
+            parts.append(pool(network, batch))
+            progress("pooling", sampler.epoch * len(sampler) + done, views * len(sampler))
+    torch.manual_seed(config.seed)
+    fit_head(network.label_head, join(parts), space, progress=progress)
+    metadata = replace(
+        metadata,
+        data=[{"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
+              for data, source in zip(config.data, sources, strict=True)],
+    )
+    report = score_network(network, sources, metadata, device=torch.device("cpu"), share=config.validation)
+    metadata = replace(metadata, label_thresholds=report.label_thresholds, metrics=report.to_dict())
+    save(out, network.state_dict(), metadata)
+    return report
+
+
+@torch.inference_mode()
+def pool(network: Network, batch: Batch) -> Pooled:
+    """What the label head reads of the regions of a batch of which something is known."""
+    dense = network.dense(batch.pixels)
+    targets = mask_targets(batch, dense.logits.shape[-2:])
+    features = network.label_head.pool(dense.maps, region_masks(dense.logits, batch, targets))     # (B, R, C)
+    known = (batch.labels >= 0).any(2)                                                             # (B, R)
+    known[batch.one_of_region[:, 0], batch.one_of_region[:, 1]] = True
+    number = known.flatten().cumsum(0) - 1
+    owner = number[batch.one_of_region[:, 0] * known.shape[1] + batch.one_of_region[:, 1]]
+    return Pooled(features[known].half(), batch.labels[known], batch.doubt[known], batch.one_of, owner)
+
+
+def join(parts: list[Pooled]) -> Pooled:
+    """One after the other."""
+    begins = torch.tensor([0, *(len(part.labels) for part in parts)]).cumsum(0)
+    owners = [part.one_of_region + begin for part, begin in zip(parts, begins[:-1], strict=True)]
+    features, labels, doubt, one_of = (torch.cat(tensors) for tensors in list(zip(*parts, strict=True))[:4])
+    return Pooled(features, labels, doubt, one_of, torch.cat(owners))
+
+
+def fit_head(
+    head: MultiLabel,
+    pooled: Pooled,
+    space: LabelSpace,
+    *,
+    passes: int = PASSES,
+    progress: Callable[[str, int, int], object] = lambda *_: None,
+) -> None:
+    """Train a label head, in place, on what was pooled; every group weighs the same.
+
+    Args:
+        head: Begins where it stands.
+        pooled: What it reads and what is known.
+        space: Names the groups.
+        passes: Over all regions.
+        progress: Is told of each pass.
+    """
+    matrices = [p for p in head.parameters() if p.ndim > 1]
+    others = [p for p in head.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}], lr=RATE
+    )
+    num_steps = passes * math.ceil(len(pooled.labels) / BATCH)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
+    place = torch.full((len(pooled.labels),), -1)
+    head.train()
+    for done in range(1, passes + 1):
+        for rows in _shuffled(len(pooled.labels)):
+            place[rows] = torch.arange(len(rows))
+            where = place[pooled.one_of_region]
+            asked = where >= 0
+            logits = head.classify(pooled.features[rows].float()[:, None])                         # (n, 1, L)
+            terms = label_terms(logits, _as_batch(pooled, rows, asked, where), space)
+            loss = torch.stack([term.mean() for term in terms.values()]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            optimizer.step()
+            scheduler.step()
+            place[rows] = -1
+        progress("fitting", done, passes)
+    head.eval()
+
+
+def _shuffled(num: int) -> list[Tensor]:
+    """Rows of each step of one pass."""
+    order = torch.randperm(num)
+    return [order[begin : begin + BATCH] for begin in range(0, num, BATCH)]
+
+
+def _as_batch(pooled: Pooled, rows: Tensor, asked: Tensor, where: Tensor) -> Batch:
+    """The rows as photos of one region each, without pixels."""
+    nothing = torch.empty(0)
+    return Batch(
+        pixels=nothing,
+        valid=nothing,
+        segments=nothing,
+        targets=nothing,
+        region_segment=nothing,
+        region_classes=nothing,
+        labels=pooled.labels[rows][:, None],
+        doubt=pooled.doubt[rows][:, None],
+        one_of=pooled.one_of[asked],
+        one_of_region=torch.stack([where[asked], torch.zeros_like(where[asked])], dim=1),
+    )
