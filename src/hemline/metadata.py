@@ -144,7 +144,7 @@ def with_teaching(metadata: Metadata) -> LabelSpace:
     if metadata.labels.teach:
         return metadata.labels
     try:
-        known = load_label_space(metadata.recipe.get("labels", metadata.labels.name))
+        known = load_label_space(str(metadata.recipe.get("labels", metadata.labels.name)))
     except LabelError:
         return metadata.labels
     return replace(metadata.labels, teach=known.teach)
