@@ -7,30 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from hemline._regions import Maps, contenders, decide, logit
+from hemline._targets import ONE_ITEM, Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
 from hemline.metrics import IGNORED, LabelScores, MaskScores
 from hemline.photo import Frame
 from hemline.report import SetReport
+from hemline.result import read_answer
 from hemline.thresholds import NEVER, best_thresholds
-
-
-@cache
-def protocol() -> dict[str, Any]:
-    """The frozen protocol, `taxonomies/protocol.yaml`."""
-    file = files("hemline").joinpath("taxonomies", "protocol.yaml")
-    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return content
 
 
 def truth_map(sample: Sample, space: LabelSpace) -> NDArray[np.uint8]:
@@ -53,6 +43,8 @@ class Tally:
     name: str
     terms: str
     metadata: Metadata
+    answers: bool = True
+    """Whether the thresholds are those that users will have, so that answers can be judged too."""
     photos: int = 0
     missed: int = 0
     masks: MaskScores = field(init=False)
@@ -60,6 +52,7 @@ class Tally:
     """Labels of the whole photo."""
     garments: LabelScores = field(init=False)
     """Attributes of garments."""
+    targets: Targets = field(init=False)
 
     def __post_init__(self) -> None:
         space = self.metadata.labels
@@ -67,6 +60,7 @@ class Tally:
         names = [c.name for c in space.categories] + [label.name for label in space.labels]
         choices = {group.name: space.label_slices[group.name] for group in space.groups if group.choice == "one"}
         self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
+        self.targets = Targets(self.name, space)
 
     def add(self, sample: Sample, frame: Frame, masks: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
         """Count one photo and the logits (K, h, w) and (1 + K, L) that answer it."""
@@ -75,9 +69,15 @@ class Tally:
         answered = _class_map(maps)
         self.masks.update(answered, truth_map(sample, space))
         pooled = set(contenders(maps))
-        whole = [region.labels for region in sample.regions if region.segment == WHOLE_PHOTO and not region.doubt]
+        whole = [region for region in sample.regions if region.segment == WHOLE_PHOTO and not region.doubt]
         if whole:
-            self.whole.update(np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack(whole))
+            rows = np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack([r.labels for r in whole])
+            self.whole.update(*rows)
+            self.targets.update(*rows)
+            if self.answers and self.name == ONE_ITEM:
+                canvas, photo = self.metadata.canvas, sample.photo
+                result = read_answer(masks, labels, canvas, frame, self.metadata, photo, name=sample.key)
+                self.targets.answer(result, whole[0].labels, whole[0].one_of)
         scores, truths = [], []
         for region in sample.regions:
             may_be = _categories_of(region, sample, space)
@@ -110,6 +110,7 @@ class Tally:
             left_out=[name for name in whole.left_out if name in garments.left_out],
             by_protocol=by_protocol,
             floor={key: floor[key] for key in ("mean_iou", "pixel_accuracy")} if by_protocol else {},
+            targets=self.targets.compute(),
         )
 
 

@@ -330,6 +330,28 @@ def configs(
             console.show_yaml(config_text(name))
 
 
+@app.command()
+def licenses(
+    weights: Annotated[
+        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+    ] = "default",
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print the terms as JSON, nothing else.")
+    ] = False,
+) -> None:
+    """Say the terms of the code and of weights, and which data under which terms taught each label."""
+    with _clean_exit():
+        from hemline import console
+        from hemline.licenses import licenses as find_licenses
+        from hemline.runtime import default_weights
+
+        found = find_licenses(default_weights() if weights == "default" else weights)
+        if as_json:
+            console.plain_json(found.to_dict())
+        else:
+            console.show_licenses(found)
+
+
 def _named_paths(pairs: list[str]) -> dict[str, Path | None]:
     """`NAME=PATH` or, for a set that is made on the fly, `NAME`."""
     named: dict[str, Path | None] = {}

@@ -24,6 +24,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.colour import Colour
     from hemline.config import Config
+    from hemline.licenses import Licenses
     from hemline.report import Report
     from hemline.result import Garment, Result, ScoredLabel
     from hemline.tagger import Failure
@@ -343,6 +344,15 @@ def _print_report(report: Report, console: Console) -> None:
 
     for table in report_table(report):
         console.print(table)
+
+
+@_on_stdout()
+def show_licenses(found: Licenses) -> None:
+    """Print the terms of code, weights and labels."""
+    from hemline.licenses import licenses_table
+
+    for table in licenses_table(found):
+        answers().print(table)
 
 
 # -- recipes -------------------------------------------------------------------------------------------------

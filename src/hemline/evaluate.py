@@ -6,7 +6,8 @@
 
 Masks are measured at the photo's own size: logits are resized, and each pixel decided by the rule that `hemline.result`
 answers by (before it cleans masks). Labels are measured twice: those of the whole photo, and, apart from them, the
-attributes of each garment under the mask that the network itself finds of its category.
+attributes of each garment under the mask that the network itself finds of its category. Sets that the protocol scores
+by labels have those scores too, and where a photo shows one item, so have the answers that a user would get.
 
 Shapes: K mask classes, L labels, S segments, H W photo, h w the mask head's map.
 """
@@ -22,13 +23,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hemline._tally import Tally, only_better_than_chance, protocol, thresholds_of, truth_map
+from hemline._tally import Tally, only_better_than_chance, thresholds_of, truth_map
+from hemline._targets import protocol
 from hemline.config import Data
 from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices
 from hemline.data.sample import Sample
-from hemline.errors import ConfigError, DataError, LabelError
-from hemline.labels import LabelSpace, load_label_space
-from hemline.metadata import Metadata, read_metadata
+from hemline.errors import ConfigError, DataError
+from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import Frame, place, unplace
 from hemline.report import Report, SetReport, report_table
 from hemline.runtime import Answer
@@ -81,11 +82,11 @@ def evaluate(
     """
     _check(data, split, batch_size, limit)
     metadata = read_metadata(weights)
-    space = _with_teaching(metadata)
+    metadata = replace(metadata, labels=with_teaching(metadata))
     share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
     sets: list[tuple[str, Dataset, list[int]]] = []
     for name, path in data.items():
-        dataset = build_dataset(Data(name=name, path=None if path is None else str(path)), space)
+        dataset = build_dataset(Data(name=name, path=None if path is None else str(path)), metadata.labels)
         indices = split_indices(dataset, split, share)
         if not indices:
             raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
@@ -126,7 +127,8 @@ def score_network(
     for source, entry in zip(sources, metadata.data, strict=True):
         indices = split_indices(source.dataset, "validation", share)
         if indices:
-            tallies.append(_measure(entry["name"], source.dataset, answer, metadata, indices, batch_size))
+            name = entry["name"]
+            tallies.append(_measure(name, source.dataset, answer, metadata, indices, batch_size, answers=False))
     thresholds = thresholds_of(tallies, metadata)
     for tally in tallies:                                # F1 is that of the file these thresholds are saved with
         tally.whole.thresholds = tally.garments.thresholds = np.asarray(thresholds)
@@ -149,7 +151,7 @@ def score(
         dataset: Its samples are measured at their own size.
         answer: Canvases (B, H, W, 3) and valid pixels (B, H, W) -> `Answer`.
         metadata: Label space, canvas and thresholds.
-        name: What the set is called; `ccp` is measured by the protocol.
+        name: What the set is called; the protocol's sets are measured by it.
         indices: Positions in the dataset; all of them if None.
         batch_size: Photos that `answer` sees at a time.
         progress: Told how far it is.
@@ -185,8 +187,10 @@ def _measure(
     indices: Sequence[int],
     batch_size: int,
     progress: Progress | None = None,
+    *,
+    answers: bool = True,
 ) -> Tally:
-    tally = Tally(name, dataset.terms, metadata)
+    tally = Tally(name, dataset.terms, metadata, answers)
     for sample, frame, masks, labels in _answers(dataset, answer, metadata.canvas, indices, batch_size):
         tally.add(sample, frame, masks, labels)
         if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):
@@ -237,15 +241,6 @@ def _check(data: Mapping[str, Path | None], split: str, batch_size: int, limit: 
         problems.append(f"limit={limit}: 1 or more")
     if problems:
         raise ConfigError("; ".join(problems))
-
-
-def _with_teaching(metadata: Metadata) -> LabelSpace:
-    """The label space of the weights, with what the datasets' words say in it: weights do not carry that."""
-    try:
-        shipped = load_label_space(metadata.recipe.get("labels", metadata.labels.name))
-    except LabelError:
-        return metadata.labels
-    return replace(metadata.labels, teach=shipped.teach)
 
 
 def _spread(indices: list[int], most: int) -> list[int]:

@@ -17,13 +17,13 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
 from hemline.errors import LabelError, WeightsError
-from hemline.labels import LabelSpace
+from hemline.labels import LabelSpace, load_label_space
 
 FORMAT_VERSION = 1
 """The newest layout of the metadata that this version reads."""
@@ -134,6 +134,20 @@ def read_metadata(path: str | Path) -> Metadata:
         return Metadata.from_json(text)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+
+
+def with_teaching(metadata: Metadata) -> LabelSpace:
+    """The label space of the weights with what the datasets' words say in it, which weights do not carry.
+
+    It is that of the recipe's label space as it is here and now; where that is missing, `teach` stays empty.
+    """
+    if metadata.labels.teach:
+        return metadata.labels
+    try:
+        known = load_label_space(str(metadata.recipe.get("labels", metadata.labels.name)))
+    except LabelError:
+        return metadata.labels
+    return replace(metadata.labels, teach=known.teach)
 
 
 # -- safetensors ---------------------------------------------------------------------------------------------

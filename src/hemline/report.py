@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -16,6 +16,28 @@ from hemline._bootstrap import Figure
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
 
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TargetScore:
+    """One of the scores that weights are judged by on a set."""
+
+    name: str
+    """`mean_average_precision` or `top1`, as the protocol scores the set's labels; `garment_found` or `largest_right`,
+    shares of the photos' answers."""
+    what: str
+    """The same in words."""
+    photos: int
+    """Photos of which it is known."""
+    score: Figure
+    """The trivial answer is the labels' mean frequency, always the commonest word, or always the garment that is right
+    most often."""
+    wanted: float
+    """What it should be: the protocol's floor, or the share that we want."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """The protocol's words, each with the label that is scored for it."""
+    left_out: list[str] = field(default_factory=list)
+    """Those of which the photos know no yes, or no no."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +60,9 @@ class SetReport:
     by_protocol: bool
     """Whether the mask classes are those of `taxonomies/protocol.yaml`."""
     floor: dict[str, float]
-    """What the protocol wants beaten."""
+    """What the protocol wants of the masks beaten."""
+    targets: list[TargetScore]
+    """What the set is judged by beside its masks; empty where the protocol or the label space has no such score."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +107,7 @@ class Report:
                     numbers[f"{part.name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
                     for choice in labels.choices:
                         numbers[f"{part.name}.{key}.{choice.group}.top1"] = choice.top1.value
+            numbers |= {f"{part.name}.{target.name}": target.score.value for target in part.targets}
         return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +131,8 @@ def report_table(report: Report) -> list[Table]:
     """The report as tables, in reading order; whoever calls prints them."""
     tables = []
     for part in report.sets:
+        if part.targets:
+            tables.append(_target_table(part, report))
         if part.masks:
             tables.append(_mask_table(part, part.masks, report))
         if part.labels:
@@ -117,6 +144,18 @@ def report_table(report: Report) -> list[Table]:
             said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
             tables[-1].caption = f"{caption}\n{escape(said)}".strip()
     return tables
+
+
+def _target_table(part: SetReport, report: Report) -> Table:
+    table = _table(f"{part.name}: what it is judged by, {part.photos} photos ({report.split})", "score")
+    for heading in ("photos", "value", "95 %", "chance", "wanted"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for target in part.targets:
+        table.add_row(target.what, str(target.photos), *_cells(target.score), _number(target.wanted))
+    unknown = [word for target in part.targets if target.name == "mean_average_precision" for word in target.left_out]
+    if unknown:
+        table.caption = escape(f"Left out, for want of a yes or a no of them: {', '.join(unknown)}.")
+    return table
 
 
 def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
