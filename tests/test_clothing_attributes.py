@@ -122,7 +122,7 @@ def test_outerwear_is_one_of_four():
 
 
 def test_which_garment_an_answer_speaks_of(tmp_path):
-    """The garment that the category names; else whatever carries it. Hidden labels of a word that names one are its too."""
+    """The garment that the category names; else whatever carries it. Its word's hidden labels are its too."""
     patterns = {"pattern_solid": 2, "pattern_plaid": 2}
     photos = {
         1: {"category": 4, "sleevelength": 3, "necktie": 2},
