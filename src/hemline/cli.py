@@ -6,10 +6,7 @@ Exit codes: 0 all done, 1 finished with failures, 2 nothing could be done, 130 s
 from __future__ import annotations
 
 import io
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +14,8 @@ from typing import Annotated
 import typer
 
 from hemline import __version__
-from hemline.errors import ConfigError, HemlineError, StoppedError
+from hemline._exits import clean_exit, needs_train
+from hemline.errors import ConfigError, HemlineError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +67,7 @@ FLAG = ""  # a flag takes no value, so its help names none
 
 def _version(asked: bool) -> None:
     if asked:
-        with _clean_exit():
+        with clean_exit():
             from hemline import console
 
             console.plain(f"hemline {__version__}")
@@ -150,7 +148,7 @@ def predict(
     - `hemline predict photo.jpg shop/ "new/*.webp" --jsonl > answers.jsonl`
     - `curl -s https://example.com/photo.jpg | hemline predict - --json`
     """
-    with _clean_exit():
+    with clean_exit():
         from hemline import console
         from hemline.predict import DEMO_CREDIT, Asked, Files, demo_photo, gather
         from hemline.predict import predict as answer_all
@@ -191,7 +189,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a model by a recipe; without one, on drawn figures."""
-    with _clean_exit(), _needs_train("train"):
+    with clean_exit(), needs_train("train"):
         from hemline import console
         from hemline.config import load_config
         from hemline.train import train as run_training
@@ -232,7 +230,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure weights on labelled photos, beside what the trivial answer scores."""
-    with _clean_exit(), _needs_train("evaluate"):
+    with clean_exit(), needs_train("evaluate"):
         from hemline import console
         from hemline.evaluate import evaluate as measure
         from hemline.runtime import default_weights
@@ -268,7 +266,7 @@ def fit(
     views: Annotated[int, typer.Option(min=1, metavar="N", help="Times that each photo is seen.")] = 3,
 ) -> None:
     """Fit the label head alone to a recipe's data: minutes on a CPU; the masks stay."""
-    with _clean_exit(), _needs_train("fit"):
+    with clean_exit(), needs_train("fit"):
         from hemline import console
         from hemline.config import load_config
         from hemline.fit import fit as fit_labels
@@ -292,7 +290,7 @@ def pseudo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the masks go; those already there are left.")],
 ) -> None:
     """Draw masks on training photos that have words alone, to train on: `data.N.pseudo=DIR`."""
-    with _clean_exit(), _needs_train("pseudo"):
+    with clean_exit(), needs_train("pseudo"):
         from hemline import console
         from hemline.pseudo import write_pseudo_masks
         from hemline.runtime import default_weights
@@ -308,7 +306,7 @@ def export(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint.")],
 ) -> None:
     """Write the graph that runs without torch (ONNX) beside a checkpoint."""
-    with _clean_exit(), _needs_train("export"):
+    with clean_exit(), needs_train("export"):
         from hemline import console
         from hemline.export import export as write_graph
 
@@ -320,7 +318,7 @@ def configs(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe.")] = None,
 ) -> None:
     """List the recipes in the package, or print one."""
-    with _clean_exit():
+    with clean_exit():
         from hemline import console
         from hemline.config import config_text, list_configs
 
@@ -340,7 +338,7 @@ def licenses(
     ] = False,
 ) -> None:
     """Say the terms of the code and of weights, and which data under which terms taught each label."""
-    with _clean_exit():
+    with clean_exit():
         from hemline import console
         from hemline.licenses import licenses as find_licenses
         from hemline.runtime import default_weights
@@ -363,53 +361,6 @@ def _named_paths(pairs: list[str]) -> dict[str, Path | None]:
             raise ConfigError(f"--data {pair}: {name} stands twice")
         named[name] = Path(path).expanduser() if path else None
     return named
-
-
-@contextmanager
-def _clean_exit() -> Iterator[None]:
-    """Turn what goes wrong into one sentence and an exit code."""
-    from hemline import console
-
-    try:
-        if sys.stdout is None:
-            raise HemlineError("stdout is closed: send it to a terminal, a file or /dev/null")
-        yield
-    except StoppedError as error:
-        console.error(str(error))
-        raise typer.Exit(1) from None
-    except HemlineError as error:
-        console.error(str(error))
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        console.error("stopped by Ctrl-C")
-        raise typer.Exit(130) from None
-    except BrokenPipeError:  # whoever read our output has had enough
-        _let_stdout_go()
-        raise typer.Exit(141) from None
-    except OSError as error:  # a full disk, a folder that may not be written
-        if error.filename == console.STDOUT:
-            _let_stdout_go()
-        with suppress(OSError):  # stderr may lie on the same disk
-            console.error(f"{error.filename or 'a file'}: cannot be read or written: {error.strerror or error}")
-        raise typer.Exit(2) from None
-
-
-def _let_stdout_go() -> None:
-    """Send what stdout still holds nowhere, so that leaving does not fail on it once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _needs_train(command: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = str(error.name).partition(".")[0]
-        if missing == "hemline":
-            raise
-        raise HemlineError(
-            f'`hemline {command}` needs {missing}, which is not installed: pip install "hemline[train]"'
-        ) from error
 
 
 def main() -> None:
