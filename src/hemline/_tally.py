@@ -23,6 +23,7 @@ from hemline.metrics import IGNORED, LabelScores, MaskScores
 from hemline.photo import Frame
 from hemline.report import SetReport
 from hemline.thresholds import NEVER, best_thresholds
+from hemline.transplant import Transplant
 
 
 @cache
@@ -53,6 +54,8 @@ class Tally:
     name: str
     terms: str
     metadata: Metadata
+    transplant: Transplant | None = None
+    """None where no garment is repainted."""
     photos: int = 0
     missed: int = 0
     masks: MaskScores = field(init=False)
@@ -92,6 +95,8 @@ class Tally:
                 truths.append(truth)
         if truths:
             self.garments.update(np.stack(scores), np.stack(truths))
+        if self.transplant is not None:
+            self.transplant.add(sample)
         self.photos += 1
 
     def report(self) -> SetReport:
@@ -110,6 +115,7 @@ class Tally:
             left_out=[name for name in whole.left_out if name in garments.left_out],
             by_protocol=by_protocol,
             floor={key: floor[key] for key in ("mean_iou", "pixel_accuracy")} if by_protocol else {},
+            transplant=None if self.transplant is None else self.transplant.report(),
         )
 
 
