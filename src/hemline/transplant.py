@@ -174,7 +174,7 @@ def _light(luminance: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArr
     luminance = luminance + 16                           # black cloth shows noise, not light
     smooth = _smoothed(luminance, inside, 0.035 * size)
     contrast = np.abs(luminance / smooth - 1)[inside > 0].mean()
-    bold = np.clip((contrast - 0.15) / 0.1, 0, 1)
+    bold = np.clip((contrast - 0.1) / 0.08, 0, 1)
     if bold:
         smooth += bold * (_smoothed(luminance, inside, 0.15 * size) - smooth)
     return np.asarray(np.clip(smooth / np.median(smooth[inside > 0]), 0.45, 1.45), np.float32)
