@@ -21,6 +21,7 @@ from hemline.photo import Frame
 from hemline.report import SetReport
 from hemline.result import read_answer
 from hemline.thresholds import NEVER, best_thresholds
+from hemline.transplant import Transplant
 
 
 def truth_map(sample: Sample, space: LabelSpace) -> NDArray[np.uint8]:
@@ -45,6 +46,8 @@ class Tally:
     metadata: Metadata
     answers: bool = True
     """Whether the thresholds are those that users will have, so that answers can be judged too."""
+    transplant: Transplant | None = None
+    """None where no garment is repainted."""
     photos: int = 0
     missed: int = 0
     masks: MaskScores = field(init=False)
@@ -92,6 +95,8 @@ class Tally:
                 truths.append(truth)
         if truths:
             self.garments.update(np.stack(scores), np.stack(truths))
+        if self.transplant is not None:
+            self.transplant.add(sample)
         self.photos += 1
 
     def report(self) -> SetReport:
@@ -111,6 +116,7 @@ class Tally:
             by_protocol=by_protocol,
             floor={key: floor[key] for key in ("mean_iou", "pixel_accuracy")} if by_protocol else {},
             targets=self.targets.compute(),
+            transplant=None if self.transplant is None else self.transplant.report(),
         )
 
 

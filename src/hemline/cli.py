@@ -215,6 +215,9 @@ def evaluate(
     ],
     split: Annotated[SplitName, typer.Option(help="Which side of the split.")] = SplitName.VALIDATION,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many photos of a set.")] = None,
+    no_transplant: Annotated[
+        bool, typer.Option("--no-transplant", metavar=FLAG, help="Repaint no garments; three times as quick on CCP.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
     ] = False,
@@ -245,6 +248,7 @@ def evaluate(
                 runtime=runtime.value,
                 device=device.value,
                 flip=flip,
+                transplant=not no_transplant,
                 progress=counter,
             )
         if as_json:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hemline._bootstrap import Figure
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
+from hemline.transplant import MOST_CHANGE, TransplantReport
 
 SCHEMA_VERSION = 1
 
@@ -63,6 +64,8 @@ class SetReport:
     """What the protocol wants of the masks beaten."""
     targets: list[TargetScore]
     """What the set is judged by beside its masks; empty where the protocol or the label space has no such score."""
+    transplant: TransplantReport | None = None
+    """How garments that were repainted are answered; None where none was, or no label could tell."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ def report_table(report: Report) -> list[Table]:
             tables.append(_label_table(part, part.labels, "labels of the photo"))
         if part.garments:
             tables.append(_label_table(part, part.garments, "attributes of garments"))
+        if part.transplant:
+            tables.append(_transplant_table(part, part.transplant))
         if tables and part.left_out:
             caption = str(tables[-1].caption or "")
             said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
@@ -203,6 +208,24 @@ def _label_table(part: SetReport, labels: LabelReport, what: str) -> Table:
         table.add_row(escape(f"top-1 {choice.group}"), str(choice.rows), *_cells(choice.top1), style="bold")
     if what.startswith("attributes") and part.garments_missed:
         table.caption = f"{part.garments_missed} garments were not found; they count as having no attribute."
+    return table
+
+
+def _transplant_table(part: SetReport, test: TransplantReport) -> Table:
+    title = f"{part.name}: transplant, {test.garments} garments of {test.photos} photos repainted one at a time"
+    table = _table(title, "painted")
+    for heading in ("trials", "passed", "95 %", "coin", "rose", "beside", "stayed", "both"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in test.patterns:
+        rose, stayed, both = (_number(share) for share in (row.rose, row.stayed, row.passed_beside))
+        cells = (str(row.trials), *_cells(row.passed), rose, str(row.beside), stayed, both)
+        table.add_row(escape(row.pattern), *cells, style="bold" if row.pattern == "all" else "")
+    said = (
+        "Passed: the painted label's score, under the true mask, rose on that garment and moved by at most "
+        f"{MOST_CHANGE} on the others that could carry it. Beside: trials on photos with such others, and of these "
+        "the shares that stayed on them, and that did both."
+    )
+    table.caption = escape(f"Not made: {test.missing}" if test.missing else said)
     return table
 
 

@@ -213,14 +213,14 @@ class _Torch:
         if threads is not None:
             torch.set_num_threads(threads)
         network, _ = load_network(_beside(weights, metadata, ".safetensors"))
-        self._network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         import torch
 
         photos, inside = (torch.tensor(np.ascontiguousarray(x), device=self.device) for x in (pixels, valid))
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            masks, labels = self._network(photos, inside)
+            masks, labels = self.network(photos, inside)
         return Answer(masks.cpu().numpy(), labels.cpu().numpy())
 
 
