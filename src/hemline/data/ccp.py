@@ -22,6 +22,7 @@ import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemline._reading import path_of
 from hemline.data.knowledge import Knowledge
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import DataError
@@ -53,17 +54,17 @@ class CCP:
 
     def __init__(
         self,
-        path: Path | None,
+        path: Path,
         space: LabelSpace,
         *,
         maps: bool = True,
         tags: bool = True,
-        pseudo: str | None = None,
+        pseudo: Path | None = None,
     ) -> None:
         self.knowledge = Knowledge(space, "ccp")
         self.space = space
-        self.pseudo = None if pseudo is None else _pseudo_folder(Path(pseudo), space)
-        if path is None or not (path / "label_list.mat").is_file():
+        self.pseudo = None if pseudo is None else _pseudo_folder(path_of(pseudo), space)
+        if not (path / "label_list.mat").is_file():
             raise DataError(f"ccp: {path} holds no label_list.mat; give the folder of Clothing Co-Parsing as published")
         self.path = path
         self.words = [str(cell[0]) for cell in _read(path / "label_list.mat", "label_list").ravel()]
