@@ -254,7 +254,7 @@ def test_every_field_is_documented(cls: type[Any]) -> None:
     ],
 )
 def test_what_cannot_be_built_or_begun_is_said(overrides: list[str], says: str, tmp_path: Path) -> None:
-    pytest.importorskip("hemline.trial", reason="needs the train extra")
+    pytest.importorskip("hemline.data", reason="needs the train extra")
     file = tmp_path / "file.txt"
     file.write_text("hi")
     with pytest.raises(ConfigError) as error:
@@ -264,7 +264,7 @@ def test_what_cannot_be_built_or_begun_is_said(overrides: list[str], says: str, 
 
 
 def test_what_cannot_be_built_stands_beside_all_else(tmp_path: Path) -> None:
-    pytest.importorskip("hemline.trial", reason="needs the train extra")
+    pytest.importorskip("hemline.data", reason="needs the train extra")
     file = tmp_path / "bad.safetensors"
     file.write_text("hi")
     overrides = ["lr=x", "labels=none", f"init={file}", f"backbone.weights={file}", "head.kernel_size=2", "data.2=ccp"]
