@@ -47,8 +47,8 @@ class UNet(nn.Module):
         pooled: Strides of the maps that the label head pools: 4 is the decoder's own, the others are the trunk's.
 
     Raises:
-        ValueError: `widths` does not have one entry for each step up, `kernel_size` is even, or the trunk has no map
-            of a stride in `pooled`.
+        ValueError: `widths` does not have one entry, 1 or more, for each step up, `kernel_size` is no odd number, or
+            the trunk has no map of a stride in `pooled`.
     """
 
     def __init__(
@@ -67,8 +67,10 @@ class UNet(nn.Module):
         self.skips = [i for i in range(len(strides) - 1) if strides[i] >= 4][::-1]  # deep to shallow
         if len(widths) != len(self.skips):
             raise ValueError(f"unet: widths {list(widths)} must have {len(self.skips)} entries, one for each step")
-        if kernel_size % 2 == 0:
-            raise ValueError(f"unet: kernel_size {kernel_size} must be odd")
+        if min(widths, default=1) < 1:
+            raise ValueError(f"unet: widths {list(widths)} must be 1 or more")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"unet: kernel_size {kernel_size} must be odd and 1 or more")
         steps, in_channels = [], channels[-1]
         for i, width in zip(self.skips, widths, strict=True):
             steps.append(Step(in_channels, channels[i], width, kernel_size))

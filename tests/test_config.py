@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hemline.config import (
     load_config,
 )
 from hemline.errors import ConfigError
+from hemline.runtime import default_weights
 
 
 def problems(text: str) -> list[str]:
@@ -75,27 +77,28 @@ def test_a_yaml_and_its_dict_say_the_same() -> None:
 def test_overrides_reach_every_depth(tmp_path: Path) -> None:
     config = load_config(
         "debug",
-        ["epochs=3", "lr=1e-4", "head.widths=[96,64,48]", f"data.0.path={tmp_path}", "loss.bce=0", "license="],
+        ["epochs=3", "lr=1e-4", "head.widths=[96,64,48]", "data=ccp", f"data.0.path={tmp_path}", "data.0.tags=false",
+         "loss.bce=0", "license="],
     )
     assert (config.epochs, config.lr, config.loss.bce, config.license) == (3, 1e-4, 0.0, None)
     assert config.head.options["widths"] == [96, 64, 48]
-    assert config.data == (Data(name="synthetic", path=str(tmp_path), options={"count": 24}),)
+    assert config.data == (Data(name="ccp", path=str(tmp_path), options={"tags": False}),)
 
 
 def test_datasets_in_short(tmp_path: Path) -> None:
     synthetic = Data(name="synthetic")
-    here = Data(name="synthetic", path=str(tmp_path))
-    assert load_config("debug", [f"data=synthetic:{tmp_path}"]).data == (here,)
-    assert load_config("debug", [f"data=[synthetic:{tmp_path}, synthetic]"]).data == (here, synthetic)
+    here = Data(name="ccp", path=str(tmp_path))
+    assert load_config("debug", [f"data=ccp:{tmp_path}"]).data == (here,)
+    assert load_config("debug", [f"data=[ccp:{tmp_path}, synthetic]"]).data == (here, synthetic)
     twice = Data(name="synthetic", weight=2.0)
     assert load_config("debug", ["data=synthetic", "data.0.weight=2"]).data == (twice,)
     assert load_config("debug", ["data=synthetic", "data.1=synthetic"]).data == (synthetic, synthetic)
 
 
 def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
-    config = load_config(recipe("name: mine\nepochs: 2\nhead: unet\n"), ["backbone=mobilenetv2_035"])
+    config = load_config(recipe("name: mine\nepochs: 2\nhead: unet\n"), ["backbone=resnet18"])
     assert config.data == (Data(name="synthetic"),)
-    assert (config.head.name, config.backbone.name) == ("unet", "mobilenetv2_035")
+    assert (config.head.name, config.backbone.name) == ("unet", "resnet18")
 
 
 @pytest.mark.parametrize(
@@ -108,9 +111,9 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
         ("lr=fast", "lr: expected a number, not 'fast'"),
         ("lr=.nan", "lr: expected a number, not nan"),
         ("name=7", "name: expected a text, not 7"),
-        ("name=../../escape", "name: must be one name of a file, without / or \\, not '../../escape'"),
+        ("name=../../escape", "name: must be one name of a file, without / or \\, of 200 bytes at most, not '../"),
         ("name=..", "name: must be one name of a file"),
-        ("canvas=[100,64]", "canvas: must be height and width in multiples of 32, not [100, 64]"),
+        ("canvas=[100,64]", "canvas: must be height and width in multiples of 32, 4096 at most, not [100, 64]"),
         ("canvas=96", "canvas: expected a list of 2, not 96"),
         ("augment.scale=[2,1]", "augment.scale: must be two factors above 0, the smaller first, not [2, 1]"),
         ("augment.flipp=1", "augment.flipp: unknown key; did you mean flip?"),
@@ -119,7 +122,7 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
         ("seed.deep=3", "seed: expected a whole number, not {'deep': 3}"),
         ("data=[]", "data: expected a list of one or more, not []"),
         ("data.5.name=ccp", "data.5.name: the recipe has no such place to set"),
-        ("data=synthetic:/no/such/place", "data.0.path: nothing at '/no/such/place'"),
+        ("data=ccp:/no/such/place", "data.0.path: nothing at '/no/such/place'"),
         ("data=[{path: .}]", "data.0.name: missing, this key is required"),
         ("labels=strete", "labels: no label space 'strete': name one of"),
         ("init=none.safetensors", "init: no file 'none.safetensors'"),
@@ -225,10 +228,75 @@ def test_every_field_is_documented(cls: type[Any]) -> None:
             assert isinstance(after, ast.Expr), f"{ast.unparse(field)} has no docstring under it"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["backbone=vit_tiny_patch16_224"], "backbone.name: the maps of vit_tiny_patch16_224 have strides"),
+        (["backbone.pretrained=true"], "backbone.pretrained: timm has no weights of mobilenetv2_035"),
+        (["backbone.weights=FILE"], "backbone.weights: FILE is not a state dict of mobilenetv2_035"),
+        (["head.widths=[1]"], "head: unet: widths [1] must have 3 entries"),
+        (["head.widths=[4,0,4]"], "head: unet: widths [4, 0, 4] must be 1 or more"),
+        (["head.kernel_size=-1"], "head: unet: kernel_size -1 must be odd and 1 or more"),
+        (["label_head.hidden=999999999999"], "label_head.hidden: 999999999999 is too wide"),
+        (["init=default"], "init: the trunk of"),
+        (["init=FILE"], "init: FILE: training, evaluating and exporting need a .safetensors file"),
+        (["canvas=[32,32]", "batch_size=1"], "batch_size: a step of 1 photo on a canvas of 32 x 32"),
+        (["data=ccp"], "data.0.path: no path is given; give the folder of ccp as data.0.path=PATH"),
+        (["data.0.path=."], "data.0.path: its photos are drawn: leave '.' out"),
+        (["data=ccp:.", "data.0.pseudo=nowhere"], "data.0.pseudo: nothing at 'nowhere'"),
+        (["data=ccp:.", "labels=outfit5"], "data.0.name: label space outfit5 does not teach the words of ccp"),
+        (["data.0.count=0"], "data.0.count: must be between 1 and 10 million, not 0"),
+        (["data.0.weight=1e12"], "data.0.weight: must be above 0 and at most 1000"),
+        (["seed=99999999999999999999"], "seed: must be between 0 and 2^63 - 1"),
+        (["lr=1e300"], "lr: must be above 0 and at most 10"),
+        (["out=FILE"], "out: FILE is no folder that can be written"),
+        (["data=ccp:~nobody-here"], "data.0.path: nothing at '~nobody-here'"),
+    ],
+)
+def test_what_cannot_be_built_or_begun_is_said(overrides: list[str], says: str, tmp_path: Path) -> None:
+    pytest.importorskip("hemline.data", reason="needs the train extra")
+    file = tmp_path / "file.txt"
+    file.write_text("hi")
+    with pytest.raises(ConfigError) as error:
+        load_config("debug", [override.replace("FILE", str(file)) for override in overrides])
+    assert len(problems(str(error.value))) == 1
+    assert problems(str(error.value))[0].startswith(says.replace("FILE", str(file)))
+
+
+def test_what_cannot_be_built_stands_beside_all_else(tmp_path: Path) -> None:
+    pytest.importorskip("hemline.data", reason="needs the train extra")
+    file = tmp_path / "bad.safetensors"
+    file.write_text("hi")
+    overrides = ["lr=x", "labels=none", f"init={file}", f"backbone.weights={file}", "head.kernel_size=2", "data.4=ccp"]
+    with pytest.raises(ConfigError) as error:
+        load_config("street", overrides)
+    where = [problem.partition(": ")[0] for problem in problems(str(error.value))]
+    assert sorted(where) == [
+        "backbone.weights", *(f"data.{i}.path" for i in range(5)), "head", "init", "labels", "lr",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError) as error:
+        load_config("debug", ["backbone=vit_tiny_patch16_224", f"init={file}", "data.0.count=0"])
+    where = [problem.partition(": ")[0] for problem in problems(str(error.value))]
+    assert sorted(where) == ["backbone.name", "data.0.count", "init"]
+
+
+def test_the_head_of_a_recipe_is_not_asked_where_another_takes_its_place() -> None:
+    with pytest.raises(ConfigError, match="3 entries"):
+        load_config("debug", ["head.widths=[1]"])
+    check(load_config("debug", ["head.widths=[1]"], own_head=True), own_head=True)
+
+
 def test_a_home_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / "ccp").mkdir()
-    check(load_config("street", ["data.0.path=~/ccp", "data.1.path=~/ccp"]))
+    check(load_config("street", ["data=[ccp:~/ccp, ccp:~/ccp]"]))
     with pytest.raises(ConfigError, match=r"data\.1\.path: nothing at '~/none'"):
-        check(load_config("street", ["data.0.path=~/ccp", "data.1.path=~/none"]))
+        check(load_config("street", ["data=[ccp:~/ccp, ccp:~/none]"]))
+    (tmp_path / "trunk.pt").touch()
+    (tmp_path / "labels.yaml").write_text(files("hemline").joinpath("taxonomies/street.yaml").read_text("utf-8"))
+    (tmp_path / "start.safetensors").write_bytes(default_weights(".safetensors").read_bytes())
+    overrides = ["data=ccp:~/ccp", "data.0.pseudo=~/ccp", "labels=~/labels.yaml", "init=~/start.safetensors"]
+    check(load_config("street", overrides))
+    with pytest.raises(ConfigError, match=r"weights: ~/trunk.pt is not a state dict"):
+        load_config("street", [*overrides, "backbone.weights=~/trunk.pt"])

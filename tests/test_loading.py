@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from hemline.config import Data
 from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources, repeat_factors
-from hemline.errors import PhotoError
+from hemline.errors import ConfigError, PhotoError
 from hemline.labels import load_label_space
 
 
@@ -47,6 +48,14 @@ def test_a_resumed_epoch_goes_on_with_the_same_photos():
     whole = drawn(sampler, 5)
     sampler.start = 6
     assert drawn(sampler, 5) == whole[24:]
+
+
+def test_weights_that_leave_no_photo_are_refused(tiny_config):
+    few = Data(name="synthetic", weight=0.01, options={"count": 20})
+    enough = replace(few, weight=0.1)
+    with pytest.raises(ConfigError, match=r"data\.0\.weight: 0\.01 of .*; data\.2\.weight: 0\.01 of .* is none"):
+        open_sources(replace(tiny_config, data=(few, enough, few)), load_label_space("street"))
+    assert len(open_sources(replace(tiny_config, data=(enough,)), load_label_space("street"))) == 1
 
 
 def test_repeat_factors_by_hand():

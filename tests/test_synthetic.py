@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hemline.config import Data
+from hemline.data import build_dataset
 from hemline.data._drawing.outfits import QUESTIONS
 from hemline.data._drawing.scenes import FIRST_GARMENT, HAIR, MIN_PIXELS, SCENES, SKIN, Drawing, Garment
 from hemline.data.augment import place_sample
@@ -314,5 +316,5 @@ def test_impossible_sets_are_refused(bad: dict[str, Any], street: LabelSpace) ->
 
 
 def test_a_path_is_refused(street: LabelSpace, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="leave the path out"):
-        Synthetic(tmp_path, street)
+    with pytest.raises(DataError, match=r"synthetic: its photos are drawn: leave '.*' out"):
+        build_dataset(Data(name="synthetic", path=str(tmp_path)), street)

@@ -139,8 +139,50 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_do(config, monk
     from hemline import losses
 
     monkeypatch.setattr(losses, "SMOOTH", math.nan)
-    with pytest.raises(StoppedError, match=r"loss is nan at epoch 1, step 1.*dice nan.*lower lr"):
+    with pytest.raises(StoppedError, match=r"loss is nan .*dice nan.* at epoch 1, step 1: lower lr.*and begin anew"):
         train(config)
+    monkeypatch.undo()
+    train(replace(config, epochs=1))                     # as it is told: nothing is in the way
+    monkeypatch.setattr(losses, "SMOOTH", math.nan)
+    with pytest.raises(StoppedError, match=r"at epoch 2, step 1: lower lr.*and --resume goes on"):
+        train(config, resume=True)
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(config, monkeypatch):
+    import hemline.train
+
+    monkeypatch.setattr(hemline.train.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
+    with pytest.raises(StoppedError, match=r"gradient's norm is inf at epoch 1, step 1: lower lr"):
+        train(config)
+
+
+def test_everything_is_refused_before_data_is_read(config, monkeypatch):
+    def opened(*_):
+        raise AssertionError("data is read")
+
+    monkeypatch.setattr("hemline.train.open_sources", opened)
+    with pytest.raises(ConfigError, match=r"(?s)2 things are wrong.*backbone.name: .*no pyramid.*init: "):
+        train(replace(config, backbone=replace(config.backbone, name="vit_tiny_patch16_224"), init=__file__))
+    with pytest.raises(WeightsError, match="no run to resume"):
+        train(config, resume=True)
+
+
+def test_one_photo_where_batch_norm_needs_two(config):
+    data = (Data(name="synthetic", options={"count": 1}),)
+    alone = replace(config, epochs=1, canvas=(32, 32), data=data, validation=0.0)
+    with pytest.raises(ConfigError, match="batch_size: a step of 1 photo on a canvas of 32 x 32"):
+        train(alone)
+    train(replace(alone, canvas=(64, 64)))
+
+
+def test_an_epoch_measured_again_stands_once(config, tmp_path):
+    train(replace(config, epochs=2))
+    file = tmp_path / "tiny/metrics.jsonl"
+    first, second = file.read_text().splitlines()
+    file.write_text("\n".join([first, second, second.replace('"epoch": 2', '"epoch": 3'), '{"epoch": 1, cut']))
+    train(config, resume=True)
+    assert [json.loads(line)["epoch"] for line in file.read_text().splitlines()] == [1, 2, 3]
+    assert file.read_text().splitlines()[:2] == [first, second]
 
 
 def test_own_head(config):

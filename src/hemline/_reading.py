@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -105,6 +106,11 @@ def _read_items(args: tuple[Any, ...], value: object, where: str, problems: list
 
 
 def _read_scalar(kind: object, value: object, where: str, problems: list[str]) -> object:
+    if kind is Path:
+        if isinstance(value, str) and path_of(value).exists():
+            return value
+        problems.append(f"{where}: nothing at {describe(value)}")
+        return BAD
     if kind not in _WORDS:
         return value                                     # only the head or the dataset itself can judge it
     if kind is float and type(value) is int:
@@ -211,6 +217,14 @@ def nearest(value: object, choices: Sequence[object]) -> str:
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; one of {', '.join(words)}" if 0 < len(words) <= 40 else ""
+
+
+def path_of(text: str | Path) -> Path:
+    """A path as one writes it: `~` is the home folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:                                 # ~nobody: no such user, but maybe a file of that name
+        return Path(text)
 
 
 def describe(value: object) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
 
-from hemline.checkpoint import load_state, save_state
+from hemline.checkpoint import save_state
 from hemline.data.loading import EpochSampler
 from hemline.errors import WeightsError
 from hemline.losses import JointLoss
@@ -51,14 +52,12 @@ class Run:
         }
         save_state(self.folder / "state.pt", state)
 
-    def restore(self) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote, at this run's own learning rate and weight decay.
 
         Raises:
-            WeightsError: the file is missing, damaged, or of another recipe.
+            WeightsError: the state is of another recipe.
         """
-        path = self.folder / "state.pt"
-        state = load_state(path)
         groups = [(group["initial_lr"], group["weight_decay"]) for group in self.optimizer.param_groups]
         try:
             self.loss.network.load_state_dict(state["network"])
@@ -72,7 +71,9 @@ class Run:
         except (KeyError, RuntimeError, ValueError) as error:
             lines = str(error).splitlines()
             reason = lines[1 if len(lines) > 1 else 0].strip()  # torch's first line names the class alone
-            raise WeightsError(f"{path} is of another recipe than the one it was begun with ({reason})") from error
+            raise WeightsError(
+                f"{self.folder}/state.pt is of another recipe than the one it was begun with ({reason})"
+            ) from error
         self.scheduler.base_lrs = [lr for lr, _ in groups]
         for group, (lr, decay), rate in zip(
             self.optimizer.param_groups, groups, self.scheduler.lr_lambdas, strict=True

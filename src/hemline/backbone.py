@@ -8,7 +8,6 @@ Shapes: B batch, H W the canvas, Ci channels and si stride of stage i.
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,7 +17,8 @@ import torch
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from hemline.errors import ConfigError
+from hemline._reading import path_of
+from hemline.errors import ConfigError, in_short
 
 
 class Backbone(nn.Module):
@@ -35,9 +35,10 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, *, pretrained: bool = False, weights: str | Path | None = None) -> None:
         super().__init__()
+        self.name = name
         self.trunk = _create(name, pretrained=pretrained and weights is None)
         if weights is not None:
-            _load(self.trunk, name, Path(weights))
+            self.load(weights)
         info: FeatureInfo = self.trunk.feature_info  # type: ignore[assignment]  # nn.Module hides what it holds
         self.channels: list[int] = [3, *info.channels()]
         self.strides: list[int] = [1, *info.reduction()]
@@ -52,6 +53,26 @@ class Backbone(nn.Module):
         """Photos (B, H, W, 3) uint8 RGB -> [(B, 3, H, W), (B, C1, H/s1, W/s1), ...], shallow to deep."""
         x = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         return [x, *self.trunk(x.contiguous(memory_format=torch.channels_last))]
+
+    def load(self, weights: str | Path) -> None:
+        """Take the trunk's weights from a file, as `torch.save` of a state dict.
+
+        Raises:
+            ConfigError: the file is none, or of another trunk.
+        """
+        try:
+            state = torch.load(path_of(weights), map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                missing = self.trunk.load_state_dict(state, strict=False).missing_keys
+        except Exception as error:  # its reader fails in many ways on what is damaged
+            raise ConfigError(
+                f"backbone.weights: {weights} is not a state dict of {self.name} ({in_short(error)})"
+            ) from error
+        if missing:
+            raise ConfigError(
+                f"backbone.weights: {weights} lacks {len(missing)} tensors of {self.name}, the first {missing[0]}"
+            )
 
 
 def _create(name: str, *, pretrained: bool) -> nn.Module:
@@ -74,16 +95,3 @@ def _create(name: str, *, pretrained: bool) -> nn.Module:
     if strides != sorted(strides) or strides[0] > 4 or strides[-1] < 16:
         raise ConfigError(f"backbone.name: the maps of {name} have strides {strides}, which is no pyramid from 4 to 16")
     return trunk
-
-
-def _load(trunk: nn.Module, name: str, path: Path) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            missing = trunk.load_state_dict(state, strict=False).missing_keys
-    except (OSError, RuntimeError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"backbone.weights: {path} is not a state dict of {name} ({reason})") from error
-    if missing:
-        raise ConfigError(f"backbone.weights: {path} lacks {len(missing)} tensors of {name}, the first {missing[0]}")

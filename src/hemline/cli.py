@@ -363,7 +363,7 @@ def _named_paths(pairs: list[str]) -> dict[str, Path | None]:
             raise ConfigError(f"--data {pair}: write NAME=PATH, as in --data ccp=photos/ccp")
         if name in named:
             raise ConfigError(f"--data {pair}: {name} stands twice")
-        named[name] = Path(path).expanduser() if path else None
+        named[name] = Path(path) if path else None
     return named
 
 

@@ -8,24 +8,31 @@ read. These dataclasses are the only schema: the types below, with their rules, 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from hemline._reading import Rule, describe, nearest, plain, read, read_block, read_yaml, set_override
+from hemline._reading import Rule, describe, nearest, path_of, plain, read, read_block, read_yaml, set_override
 from hemline.errors import ConfigError, LabelError
-from hemline.labels import load_label_space
+from hemline.labels import LabelSpace, load_label_space
 
 Text = Annotated[str, Rule("a text that says something", lambda text: bool(text.strip()))]
 FileName = Annotated[
     str,
-    Rule("one name of a file, without / or \\", lambda text: text.strip(" .") != "" and not set(text) & set("/\\\0")),
+    Rule(
+        "one name of a file, without / or \\, of 200 bytes at most",
+        lambda x: x.strip(" .") != "" and not set(x) & set("/\\\0") and len(x.encode(errors="replace")) <= 200,
+    ),
 ]
 Count = Annotated[int, Rule("1 or more", lambda x: x >= 1)]
-Natural = Annotated[int, Rule("0 or more", lambda x: x >= 0)]
+Seed = Annotated[int, Rule("between 0 and 2^63 - 1", lambda x: 0 <= x < 2**63)]
+Processes = Annotated[int, Rule("between 0 and 256", lambda x: 0 <= x <= 256)]
 Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
+Rate = Annotated[float, Rule("above 0 and at most 10", lambda x: 0 < x <= 10)]
+Times = Annotated[float, Rule("above 0 and at most 1000", lambda x: 0 < x <= 1000)]
 Weight = Annotated[float, Rule("0 or more", lambda x: x >= 0)]
 Share = Annotated[float, Rule("between 0 and 1", lambda x: 0 <= x <= 1)]
 PartShare = Annotated[float, Rule("at least 0 and below 1", lambda x: 0 <= x < 1)]
@@ -36,7 +43,10 @@ Zoom = Annotated[
 ]
 Size = Annotated[
     tuple[int, int],
-    Rule("height and width in multiples of 32", lambda x: all(side >= 32 and side % 32 == 0 for side in x)),
+    Rule(
+        "height and width in multiples of 32, 4096 at most",
+        lambda x: all(32 <= side <= 4096 and side % 32 == 0 for side in x),
+    ),
 ]
 
 Maker = Callable[..., object]
@@ -83,7 +93,7 @@ class Data:
     """A key of `hemline.data.DATASETS`."""
     path: Text | None = None
     """Its folder or file; none for a set that is made on the fly."""
-    weight: Positive = 1.0
+    weight: Times = 1.0
     """How often its photos are drawn, relative to one pass an epoch."""
     pseudo: Text | None = None
     """A folder of masks for photos that have none, drawn by `hemline pseudo`."""
@@ -148,7 +158,7 @@ class Config:
     loss: Loss = Loss()
     batch_size: Count = 16
     """Photos a step."""
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     """Peak learning rate of the heads."""
     backbone_lr_scale: Weight = 0.3
     """Learning rate of the trunk, as a factor of `lr`; 0 freezes it."""
@@ -164,9 +174,9 @@ class Config:
     """Photos of labels seen in less than this share of a dataset's photos are drawn more often; 0 repeats none."""
     validate_every: Count = 1
     """Epochs between validations; the last epoch always has one."""
-    seed: Natural = 0
+    seed: Seed = 0
     """One seed gives the same run."""
-    workers: Natural = 2
+    workers: Processes = 2
     """Processes that read photos; 0 reads them in the main one."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """`auto`: bf16 on a GPU that has it, float32 elsewhere."""
@@ -196,13 +206,16 @@ class Config:
         return config
 
 
-def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(name_or_path: str | Path, overrides: Sequence[str] = (), *, own_head: bool = False) -> Config:
     """Load a recipe by name or path, apply overrides, and check it against what is installed and on the disk.
+
+    Where torch is installed, its network is built once and tried on an empty photo.
 
     Args:
         name_or_path: A name that `list_configs` gives, or a YAML file.
         overrides: `key=value`, the key with dots (`head.widths=[96,64,48]`, `data.0.path=/x`), the value as
             in YAML; `data=ccp:/x` and `data=[ccp:/x, synthetic]` name datasets in short.
+        own_head: A head of your own will be given to `train`: the recipe's is not looked at.
 
     Raises:
         ConfigError: no such recipe, or everything that is wrong with it.
@@ -218,11 +231,11 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     for override in overrides:
         set_override(raw, override, problems)
     config = read_block(Config, raw, "", problems)
-    _refuse(str(name_or_path), problems + _unknown_here(config, problems))
+    _refuse(str(name_or_path), problems + _unknown_here(config, problems, own_head))
     return config
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, own_head: bool = False) -> None:
     """Check a recipe that was built in Python, as `load_config` checks a YAML.
 
     Raises:
@@ -230,7 +243,7 @@ def check(config: Config) -> None:
     """
     problems: list[str] = []
     read_block(Config, config.to_dict(), "", problems)
-    _refuse(config.name, problems + _unknown_here(config, problems))
+    _refuse(config.name, problems + _unknown_here(config, problems, own_head))
 
 
 def list_configs() -> dict[str, str]:
@@ -260,43 +273,61 @@ def config_text(name_or_path: str | Path) -> str:
     return folder.joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
 
 
-def _unknown_here(config: Config, problems: Sequence[str]) -> list[str]:
-    """Problems with names and files, leaving out the places that already have one."""
+def _unknown_here(config: Config, problems: Sequence[str], own_head: bool) -> list[str]:
+    """Problems with names, files and what they make together, leaving out the places that already have one."""
     places = {problem.partition(":")[0] for problem in problems}
-    return [more for more in _look_up(config) if more.partition(":")[0] not in places]
-
-
-def _look_up(config: Config) -> Iterator[str]:
+    more = [problem for problem in _look_up(config, own_head) if problem.partition(":")[0] not in places]
+    places |= {problem.partition(":")[0] for problem in more}
     try:
-        load_label_space(config.labels)
+        from hemline.trial import misfits
+    except ImportError:                                  # without the `train` extra nothing can be built
+        return more
+    return more + misfits(config, places | {"head"} if own_head else places)
+
+
+def _look_up(config: Config, own_head: bool) -> Iterator[str]:
+    space = None
+    try:
+        space = load_label_space(config.labels)
     except (LabelError, OSError) as error:
         yield f"labels: {error}"
-    backbones, heads, datasets = _installed()
-    if backbones and config.backbone.name.partition(".")[0] not in backbones:
-        yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
-    if heads:
-        yield from _wrong_options("head", config.head, heads)
-    for i, data in enumerate(config.data):
-        if datasets:
-            yield from _wrong_options(f"data.{i}", data, datasets)
-        if data.path is not None and not Path(data.path).expanduser().exists():
-            yield f"data.{i}.path: nothing at {data.path!r}"
-    if config.backbone.weights is not None and not Path(config.backbone.weights).is_file():
+    if config.backbone.weights is not None and not path_of(config.backbone.weights).is_file():
         yield f"backbone.weights: no file {config.backbone.weights!r}"
-    if config.init not in (None, "default") and not Path(str(config.init)).is_file():
+    if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
         yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
-
-
-def _installed() -> tuple[Sequence[str], Mapping[str, Maker], Mapping[str, Maker]]:
-    """Names of timm's models, the heads and the datasets; empty without the `train` extra."""
+    out = path_of(config.out).absolute()
+    there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        yield f"out: {there} is no folder that can be written"
     try:
         import timm
 
         from hemline.data import DATASETS
         from hemline.heads import HEADS
-    except ImportError:
-        return [], {}, {}
-    return timm.list_models(), HEADS, DATASETS
+    except ImportError:                                  # without the `train` extra names cannot be looked up
+        return
+    backbones = timm.list_models()
+    if config.backbone.name.partition(".")[0] not in backbones:
+        yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
+    if not own_head:
+        yield from _wrong_options("head", config.head, HEADS)
+    for i, data in enumerate(config.data):
+        yield from _wrong_options(f"data.{i}", data, DATASETS)
+        if data.name in DATASETS:
+            yield from _wrong_source(f"data.{i}", data, space)
+
+
+def _wrong_source(where: str, data: Data, space: LabelSpace | None) -> Iterator[str]:
+    """What is wrong with the path of a dataset, or with teaching its words."""
+    from hemline.data import reads_files, wrong_path
+
+    if problem := wrong_path(data.name, data.path, f"{where}.path=PATH"):
+        yield f"{where}.path: {problem}"
+    if data.pseudo is not None and not path_of(data.pseudo).is_dir():
+        yield f"{where}.pseudo: nothing at {data.pseudo!r}; `hemline pseudo` draws masks"
+    if space is not None and reads_files(data.name) and data.name not in space.teach:
+        taught = ", ".join(sorted(space.teach)) or "none"
+        yield f"{where}.name: label space {space.name} does not teach the words of {data.name} (it teaches: {taught})"
 
 
 def _wrong_options(where: str, block: Head | Data, table: Mapping[str, Maker]) -> Iterator[str]:

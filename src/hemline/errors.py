@@ -41,3 +41,8 @@ class DeviceError(HemlineError):
 
 class StoppedError(HemlineError):
     """Training ended before its last epoch; its last state is kept, and `--resume` goes on."""
+
+
+def in_short(error: BaseException) -> str:
+    """The first line of what another library says went wrong, for the brackets of one of our sentences."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

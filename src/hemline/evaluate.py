@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from hemline._tally import Tally, only_better_than_chance, thresholds_of, truth_map
 from hemline._targets import protocol
 from hemline.config import Data
-from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices
+from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices, wrong_path
 from hemline.data.sample import Sample
 from hemline.errors import ConfigError, DataError
 from hemline.metadata import Metadata, read_metadata, with_teaching
@@ -79,7 +79,7 @@ def evaluate(
         progress: Told how far it is.
 
     Raises:
-        ConfigError: an unknown set or split, or a number below 1.
+        ConfigError: an unknown set or split, a path that is missing, or a number below 1.
         DataError: a dataset is missing, damaged, or has no photo on that side of the split.
         LabelError: a dataset's words are not explained in the label space of the weights.
         WeightsError: the weights are missing or damaged.
@@ -240,6 +240,8 @@ def _report(
 
 def _check(data: Mapping[str, Path | None], split: str, batch_size: int, limit: int | None) -> None:
     problems = [f"no dataset {name!r}: choose {', '.join(DATASETS)}" for name in data if name not in DATASETS]
+    wrong = {name: wrong_path(name, path, f"{name}=PATH") for name, path in data.items() if name in DATASETS}
+    problems += [f"{name}: {problem}" for name, problem in wrong.items() if problem]
     if not data:
         problems.append(f"no dataset to measure on: name one of {', '.join(DATASETS)}")
     if split not in get_args(Split):

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import yaml
 
+from hemline._reading import path_of
 from hemline.errors import LabelError
 
 LABEL_SPACES = ("fashionpedia", "imaterialist2019", "outfit5", "street")
@@ -219,7 +220,7 @@ def load_label_space(name: str | Path) -> LabelSpace:
     Raises:
         LabelError: neither a known name nor a readable YAML of a label space.
     """
-    path = Path(name)
+    path = path_of(name)
     try:
         if str(name) in LABEL_SPACES:
             text = files("hemline").joinpath("taxonomies", f"{name}.yaml").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hemline._regions import LEAST_RIVALRY
 from hemline.backbone import Backbone
 from hemline.config import Config
-from hemline.errors import ConfigError
+from hemline.errors import ConfigError, in_short
 from hemline.heads import HEADS, Dense, MultiLabel
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
@@ -105,14 +105,25 @@ def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, t
         pretrained=config.backbone.pretrained and trunk_weights,
         weights=config.backbone.weights if trunk_weights else None,
     )
+    return assemble(backbone, config, space, head=head)
+
+
+def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.Module | None = None) -> Network:
+    """Build the heads of a recipe on a backbone.
+
+    Raises:
+        ConfigError: the head's options do not fit.
+    """
     if head is None:
         try:
             head = HEADS[config.head.name](backbone.channels, backbone.strides, space.num_masks, **config.head.options)
-        except ValueError as error:
-            raise ConfigError(f"head: {error}") from error
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ConfigError(f"head: {in_short(error)}") from error
     map_channels: list[int] = head.map_channels  # type: ignore[assignment]  # nn.Module hides what it holds
     sizes = {name: part.stop - part.start for name, part in space.label_slices.items()}
-    label_head = MultiLabel(
-        map_channels, sizes, hidden=config.label_head.hidden, dropout=config.label_head.dropout
-    )
+    hidden, dropout = config.label_head.hidden, config.label_head.dropout
+    try:
+        label_head = MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout)
+    except RuntimeError as error:
+        raise ConfigError(f"label_head.hidden: {hidden} is too wide for the memory here") from error
     return Network(space, backbone, head, label_head)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,17 +25,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hemline import __version__
+from hemline._reading import path_of
 from hemline._run import Run, stopped_by_signals
-from hemline.checkpoint import load, save, whole_file
+from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources
 from hemline.data.sample import Batch
-from hemline.errors import ConfigError, DataError, DeviceError, HemlineError, StoppedError
+from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
 from hemline.labels import LabelSpace, load_label_space
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build
+from hemline.trial import starting_weights
 
 SAVE_EVERY = 300.0
 """Seconds between saves of the training state inside an epoch."""
@@ -84,18 +87,20 @@ def train(
         DeviceError: the device is not here.
         StoppedError: Ctrl-C or SIGTERM; the last state is kept and `resume=True` goes on.
     """
-    check(config)
+    check(config, own_head=head is not None)
     device = pick_device(config.device)
-    folder = Path(config.out) / config.name
+    folder = path_of(config.out) / config.name
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
+    state = load_state(folder / "state.pt") if resume else None
     space = load_label_space(config.labels)
+    network = _network(config, space, head)
     sources = open_sources(config, space)
-    if not any(source.indices for source in sources):
-        raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
-    run = _set_up(config, space, sources, device, folder, head)
-    if resume:
-        run.restore()
+    run = _set_up(config, network, space, sources, device, folder)
+    if run.sampler.num_photos == 1 < config.batch_size:
+        check(replace(config, batch_size=1), own_head=head is not None)
+    if state is not None:
+        run.restore(state)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -135,13 +140,13 @@ def train_epoch(
             losses = {name: term.mean() for name, term in run.loss(batch).items()}
         total = weighted_sum(losses, config)
         if not torch.isfinite(total):
-            raise StoppedError(
-                f"the loss is {total.item()} at epoch {run.epoch + 1}, step {run.step + 1} "
-                f"({', '.join(f'{k} {v.item():.3g}' for k, v in losses.items())}): lower lr={config.lr:g} and --resume"
-            )
+            terms = ", ".join(f"{name} {loss.item():.3g}" for name, loss in losses.items())
+            raise _diverged(run, config, f"the loss is {total.item()} ({terms})")
         run.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
-        nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise _diverged(run, config, f"the gradient's norm is {norm.item()}")
         run.optimizer.step()
         run.scheduler.step()
         run.step += 1
@@ -154,6 +159,14 @@ def train_epoch(
         if run.stop:
             where = f"epoch {run.epoch + 1} of {config.epochs}"
             raise StoppedError(f"stopped in {where}; --resume goes on from {run.folder}")
+
+
+def _diverged(run: Run, config: Config, what: str) -> StoppedError:
+    kept = (run.folder / "state.pt").exists()
+    advice = "and --resume goes on from the state last kept" if kept else "and begin anew: no state is kept yet"
+    return StoppedError(
+        f"{what} at epoch {run.epoch + 1}, step {run.step + 1}: lower lr={config.lr:g} {advice}"
+    )
 
 
 def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
@@ -189,14 +202,18 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
-def _set_up(
-    config: Config, space: LabelSpace, sources: list[Source], device: torch.device, folder: Path, head: nn.Module | None
-) -> Run:
+def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Network:
     torch.manual_seed(config.seed)
     network = build(config, space, head=head, trunk_weights=config.init is None)
     if config.init is not None:
-        _start_from(network, config.init, config)
+        network.load_state_dict(starting_weights(config, network.state_dict()), strict=False)
     network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_threshold))
+    return network
+
+
+def _set_up(
+    config: Config, network: Network, space: LabelSpace, sources: list[Source], device: torch.device, folder: Path
+) -> Run:
     network.to(device).to(memory_format=torch.channels_last)
     loss = JointLoss(network, space)
     optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.lr, fused=device.type == "cuda")
@@ -230,19 +247,6 @@ def _parameter_groups(network: Network, config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _start_from(network: Network, init: str, config: Config) -> None:
-    from hemline.runtime import default_weights
-
-    path = default_weights(".safetensors") if init == "default" else Path(init)
-    state, metadata = load(path)
-    own = network.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if not all(name in fitting for name in own if name.startswith("backbone.")):
-        theirs = metadata.recipe.get("backbone", {}).get("name", "another one")
-        raise ConfigError(f"init: the trunk of {path} is {theirs}, not the recipe's {config.backbone.name}")
-    network.load_state_dict(fitting, strict=False)
-
-
 def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics: dict[str, Any]) -> Metadata:
     return Metadata(
         name=config.name,
@@ -267,8 +271,17 @@ def _write(run: Run, config: Config, space: LabelSpace, sources: list[Source], r
     network: Network = run.average.module
     for name in ("last", "best") if best else ("last",):
         save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)
-    with (run.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"epoch": run.epoch, **report.summary()}) + "\n")
+    file = run.folder / "metrics.jsonl"
+    line = json.dumps({"epoch": run.epoch, **report.summary()})
+    with whole_file(file) as temporary:
+        temporary.write_text("\n".join([*_lines_before(run.epoch, file), line]) + "\n", encoding="utf-8")
+
+
+def _lines_before(epoch: int, file: Path) -> list[str]:
+    """What `metrics.jsonl` says of earlier epochs: a resumed run may measure an epoch once more."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    opening = re.compile(r'\{"epoch": (\d+),.*\}$')
+    return [line for line in lines if (found := opening.match(line)) and int(found[1]) < epoch]
 
 
 def _report(

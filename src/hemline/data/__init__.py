@@ -1,7 +1,8 @@
 """Datasets: one file each, one line each in `DATASETS`.
 
-A dataset is a class built as `Name(path, space, *, options...)`. It knows its photos by position and makes samples
-without any randomness:
+A dataset is a class built as `Name(path, space, *, options...)`. The type of `path` says where its photos are: `Path`,
+in a folder, described in words that the label space must teach; `None`, nowhere, they are drawn. It knows its photos by
+position and makes samples without any randomness:
 
     keys: list[str]      a stable name of each photo
     groups: list[str]    the split key of each photo: photos of one group never stand on both sides of a split
@@ -14,6 +15,7 @@ without any randomness:
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,6 +23,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline._reading import path_of
 from hemline.config import Data
 from hemline.data.ccp import CCP
 from hemline.data.clothing_attributes import ClothingAttributes
@@ -67,11 +70,27 @@ def build_dataset(data: Data, space: LabelSpace) -> Dataset:
         DataError: its files are missing or not laid out as published.
         LabelError: the label space does not teach it.
     """
-    path = None if data.path is None else Path(data.path).expanduser()
-    if path is not None and not path.exists():
-        raise DataError(f"{data.name}: {path} does not exist; give the dataset's folder as data={data.name}:PATH")
+    path = None if data.path is None else path_of(data.path)
+    if problem := wrong_path(data.name, path, f"data={data.name}:PATH"):
+        raise DataError(f"{data.name}: {problem}")
     dataset = DATASETS[data.name](path, space, **data.options)
-    return dataset if data.pseudo is None else WithPseudoMasks(dataset, Path(data.pseudo).expanduser(), space)
+    return dataset if data.pseudo is None else WithPseudoMasks(dataset, path_of(data.pseudo), space)
+
+
+def wrong_path(name: str, path: str | Path | None, form: str) -> str | None:
+    """What is wrong with the path given for a dataset, None where nothing is; `form` is how one is given."""
+    kind = reads_files(name)
+    if path is None:
+        return f"no path is given; give the folder of {name} as {form}" if kind else None
+    if kind is False:
+        return f"its photos are drawn: leave {str(path)!r} out"
+    return None if path_of(path).exists() else f"nothing at {str(path)!r}"
+
+
+def reads_files(name: str) -> bool | None:
+    """Whether a dataset needs a path; None where it may have one."""
+    kind = inspect.signature(DATASETS[name], eval_str=True).parameters["path"].annotation
+    return {Path: True, None: False}.get(kind)
 
 
 def split_of(group: str, share: float = VALIDATION_SHARE) -> Literal["train", "validation"]:
@@ -87,5 +106,5 @@ def split_indices(dataset: Dataset, split: str, share: float = VALIDATION_SHARE)
 
 __all__ = [
     "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
-    "build_dataset", "collate", "split_indices", "split_of",
+    "build_dataset", "collate", "reads_files", "split_indices", "split_of", "wrong_path",
 ]  # fmt: skip

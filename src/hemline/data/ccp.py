@@ -42,9 +42,9 @@ class CCP:
 
     terms = "Apache-2.0"
 
-    def __init__(self, path: Path | None, space: LabelSpace, *, maps: bool = True, tags: bool = True) -> None:
+    def __init__(self, path: Path, space: LabelSpace, *, maps: bool = True, tags: bool = True) -> None:
         self.knowledge = Knowledge(space, "ccp")
-        if path is None or not (path / "label_list.mat").is_file():
+        if not (path / "label_list.mat").is_file():
             raise DataError(f"ccp: {path} holds no label_list.mat; give the folder of Clothing Co-Parsing as published")
         self.path = path
         self.words = [str(cell[0]) for cell in _read(path / "label_list.mat", "label_list").ravel()]

@@ -49,12 +49,12 @@ class ClothingAttributes:
 
     terms = "No licence stated; citation asked (Chen, Gallagher, Girod, ECCV 2012)."
 
-    def __init__(self, path: Path | None, space: LabelSpace) -> None:
+    def __init__(self, path: Path, space: LabelSpace) -> None:
         self.knowledge = Knowledge(space, "clothing_attributes")
         words = {f"{name} {answer}" for name, most in ANSWERS.items() for answer in range(1, most + 1)}
         if unknown := words - set(self.knowledge.words):
             raise DataError(f"clothing_attributes: teach.clothing_attributes does not explain {sorted(unknown)}")
-        if path is None or not (path / "labels").is_dir() or not (path / "images").is_dir():
+        if not (path / "labels").is_dir() or not (path / "images").is_dir():
             raise DataError(
                 f"clothing_attributes: {path} holds no folders `images` and `labels`; "
                 "give the folder of Stanford's Clothing Attributes as published"

@@ -45,9 +45,9 @@ class ClothingDataset:
 
     terms = "CC0-1.0"
 
-    def __init__(self, path: Path | None, space: LabelSpace) -> None:
+    def __init__(self, path: Path, space: LabelSpace) -> None:
         self.knowledge = Knowledge(space, "clothing_dataset")
-        if path is None or not (path / "images.csv").is_file():
+        if not (path / "images.csv").is_file():
             raise DataError(f"clothing_dataset: {path} holds no images.csv; give the folder as published")
         self.path = path
         rows = _read(path / "images.csv")

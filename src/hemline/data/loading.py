@@ -21,7 +21,7 @@ from hemline.config import Config
 from hemline.data import Dataset, build_dataset, split_indices
 from hemline.data.augment import augment_sample
 from hemline.data.sample import Batch, Sample, collate
-from hemline.errors import HemlineError
+from hemline.errors import ConfigError, DataError, HemlineError
 from hemline.labels import LabelSpace
 
 
@@ -47,16 +47,23 @@ def open_sources(config: Config, space: LabelSpace) -> list[Source]:
     """Open every dataset of a recipe and take its training photos.
 
     Raises:
-        DataError: a dataset is missing or not laid out as published.
+        ConfigError: weights that leave nothing of a dataset.
+        DataError: a dataset is missing or not laid out as published, or no photo is left to train on.
     """
-    sources = []
-    for data in config.data:
+    sources, problems = [], []
+    for i, data in enumerate(config.data):
         dataset = build_dataset(data, space)
         indices = split_indices(dataset, "train", config.validation)
         draws = np.full(len(indices), data.weight)
         if config.repeat > 0 and indices:
             draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat)
         sources.append(Source(dataset, indices, draws))
+        if indices and round(float(draws.sum())) == 0:
+            problems.append(f"data.{i}.weight: {data.weight:g} of {len(indices)} photos is none an epoch; raise it")
+    if problems:
+        raise ConfigError("; ".join(problems))
+    if not any(source.indices for source in sources):
+        raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
     return sources
 
 

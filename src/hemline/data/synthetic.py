@@ -16,11 +16,13 @@ space has a category of that name; words that are never drawn stay unknown.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline._reading import Rule
+from hemline.config import Seed
 from hemline.data._drawing.outfits import QUESTIONS
 from hemline.data._drawing.scenes import Drawing, Garment, draw_scene
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
@@ -39,6 +41,9 @@ OUTFIT_PARTS = {
 }  # fmt: skip
 """Everything that is drawn, by outfit part."""
 
+Photos = Annotated[int, Rule("between 1 and 10 million", lambda x: 1 <= x <= 10_000_000)]
+Side = Annotated[int, Rule("between 32 and 8192 pixels", lambda x: 32 <= x <= 8192)]
+
 
 class Synthetic:
     """Drawn photos.
@@ -51,22 +56,20 @@ class Synthetic:
         canvas: (height, width) of each photo in pixels.
 
     Raises:
-        DataError: a path is given, or there are no photos, or they are under 32 pixels high or wide.
+        DataError: there are no photos, or they are under 32 pixels high or wide.
     """
 
     terms = "Drawn by Hemline; no terms."
 
     def __init__(
         self,
-        path: Path | None,
+        path: None,
         space: LabelSpace,
         *,
-        count: int = 512,
-        seed: int = 0,
-        canvas: tuple[int, int] = (288, 192),
+        count: Photos = 512,
+        seed: Seed = 0,
+        canvas: tuple[Side, Side] = (288, 192),
     ) -> None:
-        if path is not None:
-            raise DataError(f"synthetic: photos are drawn, not read from {path}; leave the path out")
         if count < 1 or seed < 0 or min(canvas) < 32:
             asked = f"count={count}, seed={seed}, canvas={list(canvas)}"
             raise DataError(f"synthetic: {asked}; ask for 1 photo or more, a seed from 0, 32 pixels each way or more")

@@ -1,0 +1,122 @@
+"""A recipe on trial: what only building its network tells, found out before any data is read.
+
+The network is built with random weights and, as in training, reads an empty photo or two; then it is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import TypeVar
+
+import timm
+import torch
+from torch import Tensor
+
+from hemline._reading import path_of
+from hemline.backbone import Backbone
+from hemline.checkpoint import load
+from hemline.config import Config
+from hemline.errors import ConfigError, LabelError, WeightsError, in_short
+from hemline.labels import LabelSpace, load_label_space
+from hemline.model import Network, assemble
+from hemline.runtime import default_weights
+
+T = TypeVar("T")
+
+
+def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
+    """What of a recipe cannot be built, started from or run, one sentence each.
+
+    Args:
+        config: The recipe.
+        wrong: Places that are known to be wrong or of no interest, such as `head.widths`; what hangs on them is not
+            tried.
+    """
+    problems: list[str] = []
+    blocks = {place.partition(".")[0] for place in wrong}
+    backbone = network = None
+    with torch.random.fork_rng(devices=[]):
+        if not wrong & {"backbone", "backbone.name"}:
+            backbone = _tried(problems, lambda: Backbone(config.backbone.name))
+        if config.init is not None and "init" not in wrong:
+            _tried(problems, lambda: starting_weights(config, {} if backbone is None else _tensors(backbone)))
+        if backbone is None:
+            return problems
+        if not blocks & {"head", "label_head"}:
+            network = _tried(problems, lambda: assemble(backbone, config, _space(config)))
+        if not wrong & {"backbone.pretrained", "backbone.weights"}:
+            _tried(problems, lambda: _trunk_weights(config, backbone))
+        if not blocks & {"canvas", "batch_size"}:
+            _tried(problems, lambda: _step(config, backbone, network))
+    return problems
+
+
+def starting_weights(config: Config, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the recipe's `init` that fit a network whose tensors are `own`.
+
+    Raises:
+        ConfigError: the file cannot be read, or its trunk is another.
+    """
+    assert config.init is not None
+    try:
+        path = default_weights(".safetensors") if config.init == "default" else path_of(config.init)
+        state, metadata = load(path)
+    except WeightsError as error:
+        raise ConfigError(f"init: {error}") from error
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if not all(name in fitting for name in own if name.startswith("backbone.")):
+        theirs = metadata.recipe.get("backbone", {}).get("name", "another one")
+        raise ConfigError(f"init: the trunk of {path} is {theirs}, not the recipe's {config.backbone.name}")
+    return fitting
+
+
+def _tried(problems: list[str], do: Callable[[], T]) -> T | None:
+    try:
+        return do()
+    except ConfigError as error:
+        problems.append(str(error))
+        return None
+
+
+def _tensors(backbone: Backbone) -> dict[str, Tensor]:
+    return {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+
+
+def _trunk_weights(config: Config, backbone: Backbone) -> None:
+    asked = config.backbone
+    if asked.weights is not None:
+        backbone.load(asked.weights)
+    elif config.init is None and asked.pretrained and not timm.is_model_pretrained(asked.name):
+        raise ConfigError(f"backbone.pretrained: timm has no weights of {asked.name}; set it to false")
+
+
+def _space(config: Config) -> LabelSpace:
+    try:
+        return load_label_space(config.labels)
+    except (LabelError, OSError):
+        return load_label_space("street")                # the recipe's own is already said to be wrong
+
+
+def _step(config: Config, backbone: Backbone, network: Network | None) -> None:
+    """Read one photo, or two where a step has more, as in training."""
+    height, width = config.canvas
+    photos = min(config.batch_size, 2)
+    reader = "backbone.name", backbone.name
+    try:
+        with torch.no_grad():
+            features = backbone.train()(torch.zeros(photos, height, width, 3, dtype=torch.uint8))
+            if [x.shape[1] for x in features] != backbone.channels:
+                raise ConfigError(f"backbone.name: {backbone.name} puts channels last; take a convolutional trunk")
+            if network is not None:
+                reader = "head", config.head.name
+                network.mask_head.train()(features)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if photos == 1 and "more than 1 value per channel" in str(error):
+            raise ConfigError(
+                f"batch_size: a step of 1 photo on a canvas of {height} x {width} gives batch norm "
+                "one value a channel; take two photos or more, or a larger canvas"
+            ) from error
+        raise ConfigError(
+            f"{reader[0]}: {reader[1]} cannot read a canvas of {height} x {width} ({in_short(error)})"
+        ) from error
