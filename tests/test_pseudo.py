@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemline.config import Data
+from hemline.config import Config, Data
 from hemline.data import build_dataset, split_of
-from hemline.data.pseudo import NOBODY, ONE_OF, UNSURE, with_map
-from hemline.data.sample import EITHER, PREDICTED, UNKNOWN, WHOLE_PHOTO
+from hemline.data.ccp import CCP
+from hemline.data.loading import open_sources
+from hemline.data.pseudo import NOBODY, ONE_OF, UNSURE, WithPseudoMasks, with_map
+from hemline.data.sample import EITHER, PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import DataError
 from hemline.foreground import foreground
 from hemline.labels import load_label_space
@@ -53,8 +55,8 @@ def tagged(folder, drawn=None):
         (folder / "pseudo/ccp").mkdir(parents=True)
         (folder / "pseudo/classes.json").write_text(json.dumps(STREET.mask_names))
         Image.fromarray(drawn).save(folder / "pseudo/ccp/1005.png")
-    path = write_ccp(folder, {}, {"1005": TAGS})
-    return build_dataset(Data(name="ccp", path=str(path), pseudo=str(folder / "pseudo")), STREET)[0]
+    dataset = CCP(write_ccp(folder, {}, {"1005": TAGS}), STREET)
+    return WithPseudoMasks(dataset, folder / "pseudo", STREET, [0])[0]
 
 
 def test_a_sample_with_a_pseudo_map(tmp_path):
@@ -208,3 +210,43 @@ def test_one_item_is_what_stands_out(tmp_path):
         number = STREET.mask_names.index("top, t-shirt, sweatshirt") if int(file.stem[-1]) % 2 else ONE_OF
         assert set(np.unique(drawn).tolist()) == {number, NOBODY}
         assert ((drawn == number) & mask).sum() / ((drawn == number) | mask).sum() > 0.9
+
+
+def test_photos_that_validate_are_never_measured_by_what_was_drawn(tmp_path):
+    names = [f"{i:04d}" for i in range(1001, 1013)]
+    folder = write_ccp(tmp_path / "ccp", {}, dict.fromkeys(names, TAGS))
+    (tmp_path / "drawn/ccp").mkdir(parents=True)
+    (tmp_path / "drawn/classes.json").write_text(json.dumps(STREET.mask_names))
+    for name in names:
+        Image.new("L", (30, 40), PANTS).save(tmp_path / f"drawn/ccp/{name}.png")
+    data = Data(name="ccp", path=str(folder), pseudo=str(tmp_path / "drawn"))
+    (source,) = open_sources(Config(name="x", epochs=1, data=(data,), validation=0.5), STREET)
+    drawn = {index for index in range(len(names)) if len(source.dataset[index].targets) > 1}
+    assert drawn == set(source.indices)
+    assert 0 < len(drawn) < len(names)
+
+
+def test_a_garment_of_several_that_was_not_drawn_may_be_anywhere():
+    """A cape or a coat or a jacket, and trousers, of which the trousers alone were drawn."""
+    outer = one_of("cape", "coat", "jacket")
+    labels = knows(yes=[PANTS], no=[DRESS])
+    targets = np.full((1, STREET.num_masks), UNKNOWN, np.int8)
+    targets[0, DRESS] = 0
+    photo = np.zeros((40, 30, 3), np.uint8)
+    sample = Sample(photo, photo[..., 0], targets, [Region(WHOLE_PHOTO, labels, (outer,))], key="x")
+    drawn = np.full((40, 30), NOBODY, np.uint8)
+    drawn[20:] = PANTS
+    around, pants = (with_map(sample, drawn, len(STREET.categories)).targets[i] for i in (0, 2))
+    assert (around[COAT], around[JACKET], around[DRESS], around[SHOE]) == (UNKNOWN, UNKNOWN, 0, 0)
+    assert (pants[PANTS], pants[COAT]) == (1, UNKNOWN)
+    drawn[:10] = ONE_OF
+    around, _, coat = (with_map(sample, drawn, len(STREET.categories)).targets[i] for i in (0, 2, 3))
+    assert (around[COAT], coat[COAT], coat[JACKET], coat[PANTS]) == (0, EITHER, EITHER, 0)
+
+
+def test_a_sets_only_shown_class_is_not_taken_for_sure():
+    """A vest may be a waistcoat, which no pixel is answered as, or a tank top."""
+    top = STREET.mask_names.index("top, t-shirt, sweatshirt")
+    logits = pixels(**{"top, t-shirt, sweatshirt": [5, -9]})
+    assert draw(logits, knows(), (one_of("vest", "top, t-shirt, sweatshirt"),), STREET).tolist() == [[UNSURE, NOBODY]]
+    assert draw(logits, knows(yes=[top]), (), STREET).tolist() == [[top, NOBODY]]

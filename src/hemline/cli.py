@@ -259,7 +259,7 @@ def evaluate(
 
 @app.command()
 def fit(
-    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint.")],
+    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint, or `default`.")],
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")
     ],
@@ -274,10 +274,12 @@ def fit(
         from hemline import console
         from hemline.config import load_config
         from hemline.fit import fit as fit_labels
+        from hemline.runtime import default_weights
 
         config = load_config(recipe, overrides or [])
+        chosen = default_weights(".safetensors") if weights == "default" else Path(weights)
         with console.Counter() as counter:
-            report = fit_labels(weights, config, out, views=views, progress=counter)
+            report = fit_labels(chosen, config, out, views=views, progress=counter)
         console.show_report(report)
         console.plain(str(out))
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from hemline._tally import Tally, only_better_than_chance, thresholds_of, truth_map
 from hemline._targets import protocol
 from hemline.config import Data
-from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices, wrong_path
+from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices, wrong_sets
 from hemline.data.sample import Sample
 from hemline.errors import ConfigError, DataError
 from hemline.metadata import Metadata, read_metadata, with_teaching
@@ -239,9 +239,7 @@ def _report(
 
 
 def _check(data: Mapping[str, Path | None], split: str, batch_size: int, limit: int | None) -> None:
-    problems = [f"no dataset {name!r}: choose {', '.join(DATASETS)}" for name in data if name not in DATASETS]
-    wrong = {name: wrong_path(name, path, f"{name}=PATH") for name, path in data.items() if name in DATASETS}
-    problems += [f"{name}: {problem}" for name, problem in wrong.items() if problem]
+    problems = wrong_sets(data)
     if not data:
         problems.append(f"no dataset to measure on: name one of {', '.join(DATASETS)}")
     if split not in get_args(Split):

@@ -1,6 +1,6 @@
 """Fits the label head of a trained network to a recipe's data, while its trunk and its masks stay: `hemline fit`.
 
-What the label head reads is pooled once for each photo and view and kept, so that a hundred passes over it take a
+What the label head reads is pooled once for each photo and view and kept, so that many passes over it take a
 minute on a CPU. It ends joint training (the head is still far from settled when the masks are good), and it teaches
 new labels to a network that knows the masks (Kumar et al., 2022, "Fine-Tuning can Distort Pretrained Features").
 
@@ -20,14 +20,17 @@ from torch import Tensor, nn
 
 from hemline.checkpoint import load_network, save
 from hemline.config import Config
+from hemline.data import VALIDATION_SHARE
 from hemline.data.loading import EpochSampler, batches, make_loader, open_sources
 from hemline.data.sample import Batch
-from hemline.errors import ConfigError, DataError
+from hemline.errors import ConfigError, WeightsError
 from hemline.evaluate import Report, score_network
 from hemline.heads import MultiLabel
 from hemline.labels import LabelSpace, load_label_space
 from hemline.losses import label_terms, mask_targets, region_masks
+from hemline.metadata import Metadata
 from hemline.model import Network
+from hemline.thresholds import NEVER
 
 PASSES = 60
 """Passes over the regions."""
@@ -72,20 +75,23 @@ def fit(
         progress: Is told of each part: its name, steps done, steps in all.
 
     Raises:
-        ConfigError: the recipe has another label space.
+        ConfigError: the recipe has another label space, or its data say nothing of labels that the weights answer.
         DataError: a dataset is missing or damaged.
         WeightsError: the weights are missing or damaged, or `out` cannot be written.
     """
+    out = Path(out)
+    if out.suffix.lower() != ".safetensors" or not out.absolute().parent.is_dir():
+        raise WeightsError(f"{out}: weights are written to a .safetensors file in a folder that is there")
     network, metadata = load_network(weights)
     space = load_label_space(config.labels)
     if (space.mask_names, [x.name for x in space.labels]) != (
         metadata.labels.mask_names, [x.name for x in metadata.labels.labels]
     ):  # fmt: skip
         raise ConfigError(f"labels: {weights} speaks {metadata.labels.name}, with other words than {config.labels}")
-    config = replace(config, canvas=metadata.canvas)
+    share = float(metadata.recipe.get("validation", VALIDATION_SHARE))  # what the trunk saw is not measured on
+    config = replace(config, canvas=metadata.canvas, validation=share)
     sources = open_sources(config, space)
-    if not any(source.indices for source in sources):
-        raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
+    before = metadata.data
     sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
     loader = make_loader(sources, sampler, config, pin_memory=False)
     parts: list[Pooled] = []
@@ -94,16 +100,32 @@ def fit(
             parts.append(pool(network, batch))
             progress("pooling", sampler.epoch * len(sampler) + done, views * len(sampler))
     torch.manual_seed(config.seed)
-    fit_head(network.label_head, join(parts), space, progress=progress)
+    pooled = join(parts)
+    if lost := _lost(pooled, metadata):
+        raise ConfigError(f"data: nothing here speaks of {', '.join(lost)}: name every set that taught {weights} too")
+    fit_head(network.label_head, pooled, space, progress=progress)
+    data = [{"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
+            for data, source in zip(config.data, sources, strict=True)]
+    metadata = replace(metadata, data=data)
+    report = score_network(network, sources, metadata, device=torch.device("cpu"), share=share)
+    names = {entry["name"] for entry in data}
     metadata = replace(
         metadata,
-        data=[{"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
-              for data, source in zip(config.data, sources, strict=True)],
+        data=[*data, *(entry for entry in before if entry["name"] not in names)],
+        recipe={**metadata.recipe, "init": str(weights)},
+        label_thresholds=report.label_thresholds,
+        metrics=report.to_dict(),
     )
-    report = score_network(network, sources, metadata, device=torch.device("cpu"), share=config.validation)
-    metadata = replace(metadata, label_thresholds=report.label_thresholds, metrics=report.to_dict())
     save(out, network.state_dict(), metadata)
     return report
+
+
+def _lost(pooled: Pooled, metadata: Metadata) -> list[str]:
+    """Groups that the weights answer and the regions say nothing of: a head fitted without them would forget them."""
+    known = (pooled.labels >= 0).any(0) | pooled.one_of.any(0)
+    answered = torch.tensor(metadata.label_thresholds) < NEVER
+    slices = metadata.labels.label_slices.items()
+    return [name for name, part in slices if answered[part].any() and not known[part].any()]
 
 
 @torch.inference_mode()

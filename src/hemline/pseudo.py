@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline.config import Data
-from hemline.data import build_dataset, split_indices
+from hemline.data import VALIDATION_SHARE, build_dataset, split_indices, wrong_sets
 from hemline.data.pseudo import NOBODY, ONE_OF, UNSURE
 from hemline.data.sample import Sample
-from hemline.errors import DataError
+from hemline.errors import ConfigError, DataError
 from hemline.foreground import foreground
-from hemline.labels import LabelSpace, load_label_space
-from hemline.metadata import Metadata, read_metadata
+from hemline.labels import LabelSpace
+from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import place, unplace
 from hemline.runtime import Runtime, open_runtime
 
@@ -52,16 +52,20 @@ def write_pseudo_masks(
         progress: Is told of each photo: what happens, photos done, photos in all.
 
     Raises:
+        ConfigError: an unknown set, or one without its path.
         DataError: a dataset is not laid out as published, or `out` was drawn with other classes.
         WeightsError: the weights are missing or damaged.
     """
     metadata = read_metadata(Path(weights))
-    space = load_label_space(metadata.labels.name)        # a checkpoint's own does not say what datasets' words mean
+    space = with_teaching(metadata)
+    if problems := wrong_sets(sets):
+        raise ConfigError("; ".join(problems))
     datasets = {name: build_dataset(Data(name=name, path=None if path is None else str(path)), space)
                 for name, path in sets.items()}
     answer = open_runtime(Path(weights), metadata)
     _claim(out, space)
-    todo = [(name, index) for name, dataset in datasets.items() for index in split_indices(dataset, "train")]
+    share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
+    todo = [(name, index) for name, dataset in datasets.items() for index in split_indices(dataset, "train", share)]
     drawn = 0
     for done, (name, index) in enumerate(todo, start=1):
         file = out / f"{datasets[name].keys[index]}.png"
@@ -137,7 +141,7 @@ def draw(
     planes, numbers = [chance[0]], [NOBODY]
     for group in either:
         planes.append(chance[[1 + k for k in group]].sum(0))
-        numbers.append(ONE_OF)
+        numbers.append(ONE_OF if len(group) > 1 else UNSURE)  # a vest may be what no pixel is answered as
         allowed[[1 + k for k in group]] = False
     for number in np.flatnonzero(allowed[1:]).tolist():
         planes.append(chance[1 + number])
@@ -162,7 +166,7 @@ def _named(
         if not group or named & set(group):
             continue
         sums = chance[[1 + k for k in group]].sum((1, 2))
-        if sums.max() >= SURE * sums.sum() > 0:
+        if len(group) > 1 and sums.max() >= SURE * sums.sum() > 0:
             named.add(group[int(sums.argmax())])
         else:
             either.append(group)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -28,7 +28,6 @@ from hemline.config import Data
 from hemline.data.ccp import CCP
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
-from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
 from hemline.errors import DataError
@@ -73,8 +72,14 @@ def build_dataset(data: Data, space: LabelSpace) -> Dataset:
     path = None if data.path is None else path_of(data.path)
     if problem := wrong_path(data.name, path, f"data={data.name}:PATH"):
         raise DataError(f"{data.name}: {problem}")
-    dataset = DATASETS[data.name](path, space, **data.options)
-    return dataset if data.pseudo is None else WithPseudoMasks(dataset, path_of(data.pseudo), space)
+    return DATASETS[data.name](path, space, **data.options)
+
+
+def wrong_sets(sets: Mapping[str, Path | None]) -> list[str]:
+    """What is wrong with datasets named as NAME=PATH: unknown names, paths that are missing or not wanted."""
+    problems = [f"no dataset {name!r}: choose {', '.join(DATASETS)}" for name in sets if name not in DATASETS]
+    wrong = {name: wrong_path(name, path, f"{name}=PATH") for name, path in sets.items() if name in DATASETS}
+    return problems + [f"{name}: {problem}" for name, problem in wrong.items() if problem]
 
 
 def wrong_path(name: str, path: str | Path | None, form: str) -> str | None:
@@ -106,5 +111,5 @@ def split_indices(dataset: Dataset, split: str, share: float = VALIDATION_SHARE)
 
 __all__ = [
     "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
-    "build_dataset", "collate", "reads_files", "split_indices", "split_of", "wrong_path",
+    "build_dataset", "collate", "reads_files", "split_indices", "split_of", "wrong_path", "wrong_sets",
 ]  # fmt: skip

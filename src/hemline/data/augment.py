@@ -159,9 +159,9 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
     full = np.bincount(before.segments.ravel(), minlength=num) * area_scale
     assert after.valid is not None
     seen = np.bincount(after.segments[after.valid > 0], minlength=num)
-    in_view = (seen >= MIN_CELLS) & (seen >= IN_VIEW * full)
+    in_view = (full == 0) | ((seen >= MIN_CELLS) & (seen >= IN_VIEW * full))
     whole = (seen >= WHOLE_VIEW * full).all()
-    gone = seen == 0
+    gone = (seen == 0) & (full > 0)
     parts = [region for region in before.regions if region.segment >= 0]
     regions = []
     for region in before.regions:

@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
+from hemline._reading import path_of
 from hemline.config import Config
 from hemline.data import Dataset, build_dataset, split_indices
 from hemline.data.augment import augment_sample
+from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
 from hemline.errors import ConfigError, DataError, HemlineError
 from hemline.labels import LabelSpace
@@ -52,11 +54,13 @@ def open_sources(config: Config, space: LabelSpace) -> list[Source]:
     """
     sources, problems = [], []
     for i, data in enumerate(config.data):
-        dataset = build_dataset(data, space)
+        dataset: Dataset = build_dataset(data, space)
         indices = split_indices(dataset, "train", config.validation)
         draws = np.full(len(indices), data.weight)
         if config.repeat > 0 and indices:
             draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat)
+        if data.pseudo is not None:
+            dataset = WithPseudoMasks(dataset, path_of(data.pseudo), space, indices)
         sources.append(Source(dataset, indices, draws))
         if indices and round(float(draws.sum())) == 0:
             problems.append(f"data.{i}.weight: {data.weight:g} of {len(indices)} photos is none an epoch; raise it")

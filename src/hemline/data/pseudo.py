@@ -9,6 +9,7 @@ Shapes: H W photo, K mask classes, L labels.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,18 +34,19 @@ UNSURE = 255
 
 
 class WithPseudoMasks:
-    """A dataset whose undrawn photos have the masks of a folder, where it holds one.
+    """A dataset some of whose undrawn photos have the masks of a folder, where it holds one.
 
     Args:
         dataset: The dataset.
         folder: What `hemline pseudo` wrote.
         space: The label space of both.
+        indices: The photos that train: the others are measured, and never by what a network drew.
 
     Raises:
         DataError: the folder holds no pseudo-masks of this label space.
     """
 
-    def __init__(self, dataset: Dataset, folder: Path, space: LabelSpace) -> None:
+    def __init__(self, dataset: Dataset, folder: Path, space: LabelSpace, indices: Iterable[int]) -> None:
         try:
             classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -54,6 +56,7 @@ class WithPseudoMasks:
         self.dataset = dataset
         self.folder = folder
         self.num_categories = len(space.categories)
+        self.indices = frozenset(indices)
         self.keys, self.groups, self.terms = dataset.keys, dataset.groups, dataset.terms
 
     def __len__(self) -> int:
@@ -68,9 +71,10 @@ class WithPseudoMasks:
         """
         sample = self.dataset[index]
         file = self.folder / f"{sample.key}.png"
-        if len(sample.targets) > 1 or not file.is_file():
+        if index not in self.indices or len(sample.targets) > 1 or not file.is_file():
             return sample
-        return with_map(sample, _read_map(file, sample.photo.shape[:2]), self.num_categories)
+        drawn = _read_map(file, sample.photo.shape[:2], sample.targets.shape[1])
+        return with_map(sample, drawn, self.num_categories)
 
     def photo_labels(self, index: int) -> NDArray[np.int8]:
         """(L,) what the dataset says of the whole photo."""
@@ -89,15 +93,15 @@ def with_map(sample: Sample, drawn: NDArray[np.uint8], num_categories: int) -> S
     """
     whole, *asked = sample.regions
     everywhere, num_masks = sample.targets[0], sample.targets.shape[1]
-    either = np.zeros(num_masks, bool)                    # the classes that a garment named as one of several may be
-    for one_of in whole.one_of:
-        either[:num_categories] |= one_of[:num_categories]
     numbers = [int(k) for k in np.unique(drawn) if k <= ONE_OF]
+    open_sets = [one_of for one_of in whole.one_of if not one_of[[k for k in numbers if k < num_categories]].any()]
+    either = {k for one_of in open_sets for k in np.flatnonzero(one_of[:num_categories]).tolist()}
     segment_of = np.zeros(256, np.uint8)                  # segment 0 is nobody, 1 unsure, then what is drawn
     segment_of[[UNSURE, *numbers]] = np.arange(1, 2 + len(numbers))
     targets = np.zeros((2 + len(numbers), num_masks), np.int8)
-    shows = [{k} if k < ONE_OF else set(np.flatnonzero(either).tolist()) for k in numbers]
+    shows = [{k} if k < ONE_OF else either for k in numbers]
     missed = set(np.flatnonzero(whole.labels[:num_categories] == 1).tolist()) - set(numbers)
+    missed |= set() if ONE_OF in numbers else either
     targets[:, sorted(missed)] = UNKNOWN                  # named and not drawn: it may be anywhere
     targets[1] = everywhere
     found: dict[int, list[Region]] = {}
@@ -116,18 +120,21 @@ def with_map(sample: Sample, drawn: NDArray[np.uint8], num_categories: int) -> S
         own = np.max([np.full_like(whole.labels, UNKNOWN), *(r.labels for r in said if r.doubt == 0)], axis=0)
         if k < num_categories and whole.labels[k] == 1:
             own[k] = 1
-        sets = tuple(one_of for one_of in whole.one_of if one_of[sorted(classes)].any()) if k < num_categories else ()
-        sets = whole.one_of if k == ONE_OF else sets
-        regions.append(Region(segment, own, sets))
+        sets = [one_of for one_of in whole.one_of if k < num_categories and one_of[k]]
+        if k == ONE_OF and len(open_sets) == 1:           # of two sets nobody knows which is where
+            sets = open_sets
+        regions.append(Region(segment, own, tuple(sets)))
         regions += [Region(segment, r.labels, doubt=r.doubt) for r in said if r.doubt > 0]
     return replace(sample, segments=segment_of[drawn], targets=targets, regions=[*regions, *left])
 
 
-def _read_map(file: Path, size: tuple[int, ...]) -> NDArray[np.uint8]:
+def _read_map(file: Path, size: tuple[int, ...], num_masks: int) -> NDArray[np.uint8]:
     try:
         drawn = np.asarray(Image.open(file), np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"pseudo: {file} is not a readable PNG: draw it again") from error
     if drawn.shape != size:
         raise DataError(f"pseudo: {file} is {drawn.shape} pixels, its photo {size}: draw it again")
+    if ((drawn >= num_masks) & (drawn < ONE_OF)).any():
+        raise DataError(f"pseudo: {file} holds numbers of no class: draw it again")
     return drawn
