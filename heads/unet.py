@@ -44,7 +44,8 @@ class UNet(nn.Module):
         num_classes: K, logit maps to answer.
         widths: Channels of the decoder, deep to shallow, one for each stage between the deepest and stride 4.
         kernel_size: Side of the depthwise kernels, odd.
-        pooled: Strides of the maps that the label head pools: 4 is the decoder's own, the others are the trunk's.
+        pooled: Strides of the maps that the label head pools: 4 is the decoder's own, the others are the trunk's. 4 and
+            the deepest, if None.
 
     Raises:
         ValueError: `widths` does not have one entry, 1 or more, for each step up, `kernel_size` is no odd number, or
@@ -59,9 +60,10 @@ class UNet(nn.Module):
         *,
         widths: Sequence[int] = (192, 128, 96),
         kernel_size: int = 3,
-        pooled: Sequence[int] = (4, 32),
+        pooled: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        pooled = (4, strides[-1]) if pooled is None else pooled
         if unknown := sorted(set(pooled) - {4, *strides[1:]}):
             raise ValueError(f"unet: pooled {list(pooled)}: the trunk has strides {list(strides[1:])}, not {unknown}")
         self.skips = [i for i in range(len(strides) - 1) if strides[i] >= 4][::-1]  # deep to shallow

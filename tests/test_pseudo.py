@@ -53,7 +53,7 @@ def tagged(folder, drawn=None):
     """A tagged photo of 40 x 30 pixels, with its pseudo-map."""
     if drawn is not None:
         (folder / "pseudo/ccp").mkdir(parents=True)
-        (folder / "pseudo/classes.json").write_text(json.dumps(STREET.mask_names))
+        (folder / "pseudo/classes.json").write_text(json.dumps({"classes": list(STREET.mask_names)}))
         Image.fromarray(drawn).save(folder / "pseudo/ccp/1005.png")
     dataset = CCP(write_ccp(folder, {}, {"1005": TAGS}), STREET)
     return WithPseudoMasks(dataset, folder / "pseudo", STREET, [0])[0]
@@ -107,10 +107,10 @@ def test_photos_without_a_pseudo_map_and_folders_of_another_kind(tmp_path):
         tagged(tmp_path / "none")
     folder = tmp_path / "other"
     (folder / "pseudo/ccp").mkdir(parents=True)
-    (folder / "pseudo/classes.json").write_text('["coat"]')
+    (folder / "pseudo/classes.json").write_text('{"classes": ["coat"]}')
     with pytest.raises(DataError, match="draw it again"):
         tagged(folder)
-    (folder / "pseudo/classes.json").write_text(json.dumps(STREET.mask_names))
+    (folder / "pseudo/classes.json").write_text(json.dumps({"classes": list(STREET.mask_names)}))
     assert len(tagged(folder).targets) == 1
     (folder / "pseudo/ccp/1005.png").write_bytes(b"\x89PNG\r\n\x1a\ncut")
     with pytest.raises(DataError, match=r"1005\.png is not a readable PNG"):
@@ -216,7 +216,7 @@ def test_photos_that_validate_are_never_measured_by_what_was_drawn(tmp_path):
     names = [f"{i:04d}" for i in range(1001, 1013)]
     folder = write_ccp(tmp_path / "ccp", {}, dict.fromkeys(names, TAGS))
     (tmp_path / "drawn/ccp").mkdir(parents=True)
-    (tmp_path / "drawn/classes.json").write_text(json.dumps(STREET.mask_names))
+    (tmp_path / "drawn/classes.json").write_text(json.dumps({"classes": list(STREET.mask_names)}))
     for name in names:
         Image.new("L", (30, 40), PANTS).save(tmp_path / f"drawn/ccp/{name}.png")
     data = Data(name="ccp", path=str(folder), pseudo=str(tmp_path / "drawn"))

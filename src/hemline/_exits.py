@@ -48,6 +48,7 @@ def _let_stdout_go() -> None:
 
 @contextmanager
 def needs_train(command: str) -> Iterator[None]:
+    """Turn a missing package of the `train` extra into the sentence that says how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -53,7 +53,7 @@ def write_pseudo_masks(
 
     Raises:
         ConfigError: an unknown set, or one without its path.
-        DataError: a dataset is not laid out as published, or `out` was drawn with other classes.
+        DataError: a dataset is not laid out as published, or `out` was drawn by other weights.
         WeightsError: the weights are missing or damaged.
     """
     metadata = read_metadata(Path(weights))
@@ -63,7 +63,7 @@ def write_pseudo_masks(
     datasets = {name: build_dataset(Data(name=name, path=None if path is None else str(path)), space)
                 for name, path in sets.items()}
     answer = open_runtime(Path(weights), metadata)
-    _claim(out, space)
+    _claim(out, {"classes": list(space.mask_names), "weights_sha256": metadata.weights_sha256})
     share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
     todo = [(name, index) for name, dataset in datasets.items() for index in split_indices(dataset, "train", share)]
     drawn = 0
@@ -192,24 +192,23 @@ def _logits(photo: NDArray[np.uint8], answer: Runtime, metadata: Metadata) -> ND
     return unplace((masks[0] + masks[1][..., ::-1]) / 2, canvas.frame, metadata.canvas, size)
 
 
-def _softmax(logits: NDArray[np.float32], competing: Sequence[int] | None = None) -> NDArray[np.float32]:
+def _softmax(logits: NDArray[np.float32], competing: Sequence[int]) -> NDArray[np.float32]:
     """(1 + K, H, W) probabilities: of nobody, whose logit is 0, then of each class; 0 of those that do not compete."""
     scores = np.concatenate([np.zeros_like(logits[:1]), logits])
-    if competing is not None:
-        scores[[1 + k for k in range(len(logits)) if k not in set(competing)]] = -np.inf
+    scores[[1 + k for k in range(len(logits)) if k not in set(competing)]] = -np.inf
     odds = np.exp(scores - scores.max(0))
     chance: NDArray[np.float32] = odds / odds.sum(0)
     return chance
 
 
-def _claim(out: Path, space: LabelSpace) -> None:
-    """Make the folder, or see that it is one of ours and of this label space."""
+def _claim(out: Path, about: dict[str, object]) -> None:
+    """Make the folder, or see that it was drawn by the same weights in the same classes."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "classes.json"
-    text = json.dumps(space.mask_names)
+    text = json.dumps(about)
     if not file.exists():
         if any(out.iterdir()):
             raise DataError(f"{out} holds other files: name a new folder for the masks")
         file.write_text(text, encoding="utf-8")
     elif file.read_text(encoding="utf-8") != text:
-        raise DataError(f"{out} was drawn with other classes than those of {space.name}: name a new folder")
+        raise DataError(f"{out} was drawn by other weights: name a new folder")

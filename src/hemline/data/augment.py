@@ -83,7 +83,7 @@ def augment_sample(
 
 def _near_box(segments: NDArray[np.uint8], generator: np.random.Generator) -> tuple[int, int, int, int]:
     """(x0, y0, x1, y1) of a random near view of what is drawn."""
-    x, y, width, height = cv2.boundingRect((segments > 0).astype(np.uint8))
+    x, y, width, height = cv2.boundingRect((segments > 0).astype(np.uint8))  # what is unsure is mostly someone too
     if width < 16 or height < 16:
         return 0, 0, segments.shape[1], segments.shape[0]
     top, bottom = VIEWS[str(generator.choice(list(VIEWS)))]

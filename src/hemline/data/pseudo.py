@@ -1,7 +1,7 @@
 """Pseudo-masks: masks that `hemline pseudo` drew on photos of which a dataset knows words alone, beside those words.
 
-A folder of them holds `classes.json`, the names of the mask classes, and one PNG a photo, `DATASET/KEY.png`, of class
-numbers and the three below.
+A folder of them holds `classes.json`, the names of the mask classes and the weights that drew, and one PNG a photo,
+`DATASET/KEY.png`, of class numbers and the three below.
 
 Shapes: H W photo, K mask classes, L labels.
 """
@@ -48,8 +48,8 @@ class WithPseudoMasks:
 
     def __init__(self, dataset: Dataset, folder: Path, space: LabelSpace, indices: Iterable[int]) -> None:
         try:
-            classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))["classes"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"pseudo: {folder} holds no pseudo-masks: hemline pseudo draws them") from error
         if classes != list(space.mask_names):
             raise DataError(f"pseudo: {folder} was drawn with other classes than those of {space.name}: draw it again")
