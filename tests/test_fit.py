@@ -10,7 +10,7 @@ from hemline.checkpoint import load, load_network, save
 from hemline.config import Data
 from hemline.data.augment import place_sample
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Region, collate
-from hemline.errors import ConfigError
+from hemline.errors import ConfigError, WeightsError
 from hemline.fit import Pooled, fit, fit_head, join, pool
 from hemline.heads import MultiLabel
 from hemline.labels import load_label_space
@@ -99,3 +99,20 @@ def test_only_the_label_head_moves(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="with other words than street"):
         fit(tmp_path / "before.safetensors", replace(tiny_config, labels="street"), tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_what_a_head_would_forget_is_refused(tiny_config, tmp_path):
+    """The weights answer with words of other datasets, which drawn figures do not know."""
+    tiny_config = replace(tiny_config, data=(Data(name="synthetic", options={"count": 8, "canvas": [64, 64]}),))
+    space = load_label_space("street")
+    network = build(tiny_config, space, trunk_weights=False)
+    about = metadata(
+        labels=replace(space, teach={}), canvas=tiny_config.canvas, recipe=tiny_config.to_dict(),
+        mask_thresholds=(0.5,) * space.num_masks, label_thresholds=(0.5,) * space.num_labels,
+    )  # fmt: skip
+    save(tmp_path / "before.safetensors", network.state_dict(), about)
+    with pytest.raises(ConfigError, match=r"data: nothing here speaks of .*item, upper, st_neckline: name every set"):
+        fit(tmp_path / "before.safetensors", tiny_config, tmp_path / "after.safetensors", views=1)
+    with pytest.raises(WeightsError, match=r"written to a \.safetensors file in a folder that is there"):
+        fit(tmp_path / "before.safetensors", tiny_config, tmp_path / "none/after.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["before.safetensors"]
