@@ -133,6 +133,7 @@ def our_networks(args: argparse.Namespace, space: LabelSpace) -> Iterator[tuple[
     for widths, kernel in product(args.widths or [None], args.kernel or [None]):
         options = {"widths": widths} if widths else {}
         options |= {"kernel_size": kernel} if kernel else {}
+        options |= {"pooled": [4, 8, 16, 32]}            # as the recipe `street` has it
         name = " ".join(["hemline", "-".join(map(str, widths or [])), f"k{kernel}" if kernel else ""]).strip()
         config = Config(name="benchmark", epochs=1, backbone=Trunk(name=args.trunk), head=Head(options=options))
         yield name, build(config, space, trunk_weights=False)
