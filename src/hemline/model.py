@@ -28,6 +28,10 @@ class Output(NamedTuple):
     """(B, 1 + K, L) logits: of the whole photo, then under the mask of each class; an empty mask means nothing."""
 
 
+FAR = 1e4
+"""Taken off the logits of what does not compete: they are never as large."""
+
+
 class Network(nn.Module):
     """Photo -> mask logits and label logits.
 
@@ -77,15 +81,16 @@ class Network(nn.Module):
             logits: (B, K, h, w).
             area: (B, 1, h, w) share of each cell that lies on the photo.
         """
-        margins = logits - self.thresholds.view(1, -1, 1, 1)
-        margins = margins.masked_fill(~self.competing.view(1, -1, 1, 1), -torch.inf)
-        passing = ((margins > 0) & (area > 0)).to(logits.dtype)
+        offset = torch.where(self.competing, -self.thresholds, -FAR)
+        margins = (logits + offset.view(1, -1, 1, 1)).flatten(2)                # (B, K, n), as are all that follow
+        passing = ((margins > 0) & (area.flatten(2) > 0)).to(logits.dtype)
         won = passing * (margins >= margins.amax(1, keepdim=True)).to(logits.dtype)
-        there = torch.bmm(passing.flatten(2), won.flatten(2).transpose(1, 2))   # (B, K, K): cells of k that j wins
-        enough = won.sum((2, 3)) >= LEAST_RIVALRY * there.amax(2)               # (B, K)
-        margins = margins.masked_fill(~enough[:, :, None, None], -torch.inf)
+        there = torch.bmm(passing, won.transpose(1, 2))                         # (B, K, K): cells of k that j wins
+        enough = won.sum(2) >= LEAST_RIVALRY * there.amax(2)                    # (B, K)
+        margins = margins - FAR * (~enough).to(logits.dtype)[:, :, None]
         best = margins.amax(1, keepdim=True).clamp(min=0)
-        return (margins > 0).to(logits.dtype) * (margins >= best).to(logits.dtype)
+        answer = (margins > 0).to(logits.dtype) * (margins >= best).to(logits.dtype)
+        return answer.view_as(logits)
 
 
 def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, trunk_weights: bool = True) -> Network:
