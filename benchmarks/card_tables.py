@@ -34,6 +34,11 @@ def figure(entry: dict[str, Any]) -> str:
     return f"{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
 
 
+def share(value: float | None) -> str:
+    """A number from 0 to 1, empty where it cannot be said."""
+    return "" if value is None else f"{value:.3f}"
+
+
 def tables(one: dict[str, Any], flip: dict[str, Any]) -> Iterator[str]:
     """The lines of all tables."""
     ccp, flipped = (next(part for part in report["sets"] if part["name"] == "ccp") for report in (one, flip))
@@ -44,8 +49,7 @@ def tables(one: dict[str, Any], flip: dict[str, Any]) -> Iterator[str]:
     for key, name in MASK_ROWS.items():
         row, mirrored = ccp["masks"][key], flipped["masks"][key]
         floor = ccp["floor"].get(key)
-        chance = "" if row["trivial"] is None else f"{row['trivial']:.3f}"
-        yield f"| {name} | {figure(row)} | {figure(mirrored)} | {chance} | {floor or ''} |"
+        yield f"| {name} | {figure(row)} | {figure(mirrored)} | {share(row['trivial'])} | {floor or ''} |"
     yield ""
     yield "| class | photos | IoU |"
     yield "|---|---|---|"
@@ -60,7 +64,7 @@ def tables(one: dict[str, Any], flip: dict[str, Any]) -> Iterator[str]:
         for row in part["targets"]:
             wanted = row["wanted"]
             yield (f"| {NAMES[part['name']]} | {row['what']} | {row['photos']} | {figure(row['score'])} "
-                   f"| {row['score']['trivial']:.3f} | {wanted} |")
+                   f"| {share(row['score']['trivial'])} | {wanted} |")
     yield ""
     yield "### Labels"
     yield ""
@@ -82,8 +86,8 @@ def tables(one: dict[str, Any], flip: dict[str, Any]) -> Iterator[str]:
         yield "| painted | trials | passed | rose | trials with another garment beside | of these, the others stayed |"
         yield "|---|---|---|---|---|---|"
         for row in ccp["transplant"]["patterns"]:
-            yield (f"| {row['pattern']} | {row['trials']} | {figure(row['passed'])} | {row['rose']:.3f} "
-                   f"| {row['beside']} | {row['stayed']:.3f} |")
+            yield (f"| {row['pattern']} | {row['trials']} | {figure(row['passed'])} | {share(row['rose'])} "
+                   f"| {row['beside']} | {share(row['stayed'])} |")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,16 @@ def known(*indices):
     return np.isin(np.arange(NUM_LABELS), indices)
 
 
+def begin(config, file):
+    """Write the untrained network of a recipe, which answers every label."""
+    space = load_label_space(config.labels)
+    about = metadata(
+        labels=replace(space, teach={}), canvas=config.canvas, recipe=config.to_dict(),
+        mask_thresholds=(0.5,) * space.num_masks, label_thresholds=(0.5,) * space.num_labels,
+    )  # fmt: skip
+    save(file, build(config, space, trunk_weights=False).state_dict(), about)
+
+
 def test_what_is_pooled_of_each_region(tiny_config):
     """The first photo says nothing of its second region; sets speak of the regions they came with."""
     network = build(tiny_config, SPACE, trunk_weights=False).eval()
@@ -81,13 +91,7 @@ def test_a_head_learns_what_is_known_and_what_is_one_of_several(monkeypatch):
 def test_only_the_label_head_moves(tiny_config, tmp_path):
     drawn = Data(name="synthetic", options={"count": 16, "canvas": [64, 64]})
     tiny_config = replace(tiny_config, labels="outfit5", data=(drawn,))
-    space = load_label_space(tiny_config.labels)
-    network = build(tiny_config, space, trunk_weights=False)
-    about = metadata(
-        labels=replace(space, teach={}), canvas=tiny_config.canvas, recipe=tiny_config.to_dict(),
-        mask_thresholds=(0.5,) * space.num_masks, label_thresholds=(0.5,) * space.num_labels,
-    )  # fmt: skip
-    save(tmp_path / "before.safetensors", network.state_dict(), about)
+    begin(tiny_config, tmp_path / "before.safetensors")
     report = fit(tmp_path / "before.safetensors", tiny_config, tmp_path / "after.safetensors", views=1)
     assert report.sets
     before, after = (load(tmp_path / f"{name}.safetensors")[0] for name in ("before", "after"))
@@ -104,13 +108,7 @@ def test_only_the_label_head_moves(tiny_config, tmp_path):
 def test_what_a_head_would_forget_is_refused(tiny_config, tmp_path):
     """The weights answer with words of other datasets, which drawn figures do not know."""
     tiny_config = replace(tiny_config, data=(Data(name="synthetic", options={"count": 8, "canvas": [64, 64]}),))
-    space = load_label_space("street")
-    network = build(tiny_config, space, trunk_weights=False)
-    about = metadata(
-        labels=replace(space, teach={}), canvas=tiny_config.canvas, recipe=tiny_config.to_dict(),
-        mask_thresholds=(0.5,) * space.num_masks, label_thresholds=(0.5,) * space.num_labels,
-    )  # fmt: skip
-    save(tmp_path / "before.safetensors", network.state_dict(), about)
+    begin(tiny_config, tmp_path / "before.safetensors")
     with pytest.raises(ConfigError, match=r"data: nothing here speaks of .*item, upper, st_neckline: name every set"):
         fit(tmp_path / "before.safetensors", tiny_config, tmp_path / "after.safetensors", views=1)
     with pytest.raises(WeightsError, match=r"written to a \.safetensors file in a folder that is there"):

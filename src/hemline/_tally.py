@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._regions import Maps, contenders, decide, logit
-from hemline._targets import ONE_ITEM, Targets, protocol
+from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
@@ -77,7 +77,7 @@ class Tally:
             rows = np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack([r.labels for r in whole])
             self.whole.update(*rows)
             self.targets.update(*rows)
-            if self.answers and self.name == ONE_ITEM:
+            if self.answers and self.targets.single_item:
                 canvas, photo = self.metadata.canvas, sample.photo
                 result = read_answer(masks, labels, canvas, frame, self.metadata, photo, name=sample.key)
                 self.targets.answer(result, whole[0].labels, whole[0].one_of)

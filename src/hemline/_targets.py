@@ -27,8 +27,6 @@ from hemline.result import Result
 
 WORDS = {"clothing_attributes": "23 labels", "clothing_dataset": "17 classes"}
 """The key of the protocol's list of words, for each set that it scores by labels."""
-ONE_ITEM = "clothing_dataset"
-"""The set whose photos show one item each, so that it says which garment an answer should hold."""
 GARMENT_FOUND, LARGEST_RIGHT = 0.95, 0.75
 """Shares of its photos that we want answered with any garment, and with the right one as the largest. They are ours:
 the protocol scores labels and masks alone."""
@@ -72,6 +70,8 @@ class Targets:
         self.name = name
         self.space = space
         self.meant = meant(space, name)
+        self.single_item = bool(space.teach.get(name, {}).get("single_item"))
+        """Whether the photos show one item each, so that they say which garment an answer should hold."""
         self._channels = [thing.index for thing in self.meant.values()]
         choices = {"words": slice(0, len(self.meant))}
         self._labels = LabelScores(list(self.meant), [0.5] * len(self.meant), choices)  # no score needs a threshold

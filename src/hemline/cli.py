@@ -9,7 +9,7 @@ import io
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -236,12 +236,11 @@ def evaluate(
     with clean_exit(), needs_train("evaluate"):
         from hemline import console
         from hemline.evaluate import evaluate as measure
-        from hemline.runtime import default_weights
 
         sets = _named_paths(data)
         with console.Counter() as counter:
             report = measure(
-                default_weights(".onnx") if weights == "default" else weights,
+                _weights_file(weights),
                 sets,
                 split=split.value,
                 limit=limit,
@@ -274,12 +273,10 @@ def fit(
         from hemline import console
         from hemline.config import load_config
         from hemline.fit import fit as fit_labels
-        from hemline.runtime import default_weights
 
         config = load_config(recipe, overrides or [])
-        chosen = default_weights(".safetensors") if weights == "default" else Path(weights)
         with console.Counter() as counter:
-            report = fit_labels(chosen, config, out, views=views, progress=counter)
+            report = fit_labels(_weights_file(weights, ".safetensors"), config, out, views=views, progress=counter)
         console.show_report(report)
         console.plain(str(out))
 
@@ -299,11 +296,9 @@ def pseudo(
     with clean_exit(), needs_train("pseudo"):
         from hemline import console
         from hemline.pseudo import write_pseudo_masks
-        from hemline.runtime import default_weights
 
-        chosen = default_weights(".onnx") if weights == "default" else Path(weights)
         with console.Counter() as counter:
-            count = write_pseudo_masks(chosen, _named_paths(data), out, progress=counter)
+            count = write_pseudo_masks(_weights_file(weights), _named_paths(data), out, progress=counter)
         console.plain(f"{count} photos have masks in {out}")
 
 
@@ -347,13 +342,19 @@ def licenses(
     with clean_exit():
         from hemline import console
         from hemline.licenses import licenses as find_licenses
-        from hemline.runtime import default_weights
 
-        found = find_licenses(default_weights() if weights == "default" else weights)
+        found = find_licenses(_weights_file(weights))
         if as_json:
             console.plain_json(found.to_dict())
         else:
             console.show_licenses(found)
+
+
+def _weights_file(weights: str, suffix: Literal[".onnx", ".safetensors"] = ".onnx") -> Path:
+    """The file named, or for `default` the one in the package that ends so."""
+    from hemline.runtime import default_weights
+
+    return default_weights(suffix) if weights == "default" else Path(weights)
 
 
 def _named_paths(pairs: list[str]) -> dict[str, Path | None]:

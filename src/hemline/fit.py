@@ -1,8 +1,8 @@
 """Fits the label head of a trained network to a recipe's data, while its trunk and its masks stay: `hemline fit`.
 
-What the label head reads is pooled once for each photo and view and kept, so that many passes over it take a
-minute on a CPU. It ends joint training (the head is still far from settled when the masks are good), and it teaches
-new labels to a network that knows the masks (Kumar et al., 2022, "Fine-Tuning can Distort Pretrained Features").
+What the label head reads is pooled once for each photo and view and kept, so that a pass over it takes seconds on a
+CPU. It ends joint training, whose label head is not settled when the masks are good: the network stays as it is, and
+the classifiers on it are fitted ("linear probing", Kumar et al., 2022, https://arxiv.org/abs/2202.10054).
 
 Shapes: N regions, C pooled channels, L labels.
 """

@@ -38,7 +38,7 @@ def foreground(photo: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     size = max(16, round(width * scale)), max(16, round(height * scale))
     small = cv2.bilateralFilter(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), 5, 20, 5)
     start = _start(np.asarray(small, np.uint8))
-    if not {cv2.GC_PR_FGD} <= set(np.unique(start).tolist()):
+    if not (start == cv2.GC_PR_FGD).any():
         return None
     cv2.setRNGSeed(0)
     cv2.grabCut(small, start, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # the stubs want a rectangle that this mode does not read
