@@ -122,7 +122,7 @@ def fit(
 
 def _lost(pooled: Pooled, metadata: Metadata) -> list[str]:
     """Groups that the weights answer and the regions say nothing of: a head fitted without them would forget them."""
-    known = (pooled.labels >= 0).any(0) | pooled.one_of.any(0)
+    known = (pooled.labels == 1).any(0) | pooled.one_of.any(0)     # a no alone teaches nothing to answer
     answered = torch.tensor(metadata.label_thresholds) < NEVER
     slices = metadata.labels.label_slices.items()
     return [name for name, part in slices if answered[part].any() and not known[part].any()]
