@@ -23,7 +23,7 @@ def figure(height=400, width=260):
     for segment in (HAT, SHIRT, SHOES):
         labels = np.array([0, 0, 0, 0, UNKNOWN], np.int8)
         labels[segment - 1] = 1
-        regions.append(Region(segment, labels))
+        regions.append(Region((segment,), labels))
     targets = np.zeros((4, 3), np.int8)
     targets[[1, 2, 3], [0, 1, 2]] = 1
     return Sample(COLOURS[segments], segments, targets, regions, key="figure")
@@ -64,8 +64,8 @@ def test_labels_say_what_is_left_in_view(seed):
         if label == 1:
             assert seen[segment] >= MIN_CELLS
     assert whole.labels[3:].tolist() == [0, UNKNOWN]
-    asked = {region.segment for region in sample.regions[1:]}
-    assert asked == {s for s in (HAT, SHIRT, SHOES) if whole.labels[s - 1] == 1}
+    asked = {region.segments for region in sample.regions[1:]}
+    assert asked == {(s,) for s in (HAT, SHIRT, SHOES) if whole.labels[s - 1] == 1}
 
 
 def test_near_views_happen_and_lose_garments():

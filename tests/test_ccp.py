@@ -65,9 +65,9 @@ def test_reads_maps_and_tags(tmp_path):
                 assert names == ({truth[y][x]} - {""})
                 assert (row >= 0).all()
     whole, *parts = sample.regions
-    assert whole.segment == WHOLE_PHOTO
+    assert whole.segments == WHOLE_PHOTO
     assert {"jacket", "blazer", "pants", "shoe", "boots", "watch"} == said(whole.labels, 1)
-    assert {part.segment for part in parts} <= set(range(1, len(sample.targets)))
+    assert {x for part in parts for x in part.segments} <= set(range(1, len(sample.targets)))
     boots = next(p for p in parts if p.labels[NAMES.index("boots")] == 1)
     assert said(boots.labels, 1) == {"shoe", "boots"}
     assert {"sandals", "flats", "sneakers", "pants", "hat"} <= said(boots.labels, 0)
@@ -80,7 +80,7 @@ def test_reads_maps_and_tags(tmp_path):
     assert {"hat", "dress", "jacket", "tie"} <= nowhere  # not listed, so no pixel of the photo is one
     assert not nowhere & {"pants", "jeans", "shoe", "hair", "skin"}
     assert not (tagged.targets == 1).any()
-    heels = next(r for r in tagged.regions if r.segment == PREDICTED and r.labels[NAMES.index("heels")] == 1)
+    heels = next(r for r in tagged.regions if r.segments == PREDICTED and r.labels[NAMES.index("heels")] == 1)
     assert {STREET.mask_names[k] for k in np.flatnonzero(heels.classes)} == {"shoe"}
     assert (heels.labels[: len(STREET.categories)] == UNKNOWN).all()
 

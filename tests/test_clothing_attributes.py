@@ -44,7 +44,7 @@ def said(labels, value):
 
 def garments(sample):
     """{names of the garment that is spoken of: its labels}, of each region where the network finds it."""
-    regions = [region for region in sample.regions if region.segment == PREDICTED]
+    regions = [region for region in sample.regions if region.segments == PREDICTED]
     return {tuple(np.array(STREET.mask_names)[region.classes]): region.labels for region in regions}
 
 
@@ -61,7 +61,7 @@ def test_reads_answers(tmp_path):
     assert {STREET.mask_names[k] for k in np.flatnonzero(sample.targets[0] == 0)} == {"tie"}
     assert not (sample.targets == 1).any()
     whole = sample.regions[0]
-    assert whole.segment == WHOLE_PHOTO
+    assert whole.segments == WHOLE_PHOTO
     assert said(whole.labels, 1) == {SHIRT, "upper shirt", "collar", "wrist-length", "stripe"}
     categories = {c.name for c in STREET.categories}
     assert said(whole.labels, 0) & categories == {"tie"}     # a category names one garment of several: no negatives
@@ -180,7 +180,7 @@ def test_views_of_a_photo_keep_its_labels(tmp_path):
     samples = list(ClothingAttributes(write(tmp_path, photos), STREET))
     views = [augment_sample(s, (48, 32), Augment(), np.random.default_rng(i)) for i, s in enumerate(samples)]
     batch, plain = collate(views), collate([place_sample(s, (48, 32)) for s in samples])
-    for name in ("targets", "region_segment", "region_classes", "labels", "one_of", "one_of_region"):
+    for name in ("targets", "region_segments", "region_classes", "labels", "one_of", "one_of_region"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(plain, name))
 
 

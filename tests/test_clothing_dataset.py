@@ -56,7 +56,7 @@ def test_reads_words(tmp_path):
     assert named(sample.targets[0] == 0) == CATEGORIES - {TOP}   # one item: no pixel is anything else to wear
     assert not (sample.targets == 1).any()
     whole, garment = sample.regions
-    assert whole.segment == WHOLE_PHOTO
+    assert whole.segments == WHOLE_PHOTO
     assert said(whole.labels, 1) == {TOP, "polo (shirt)", "short (length)", "Polo"}
     assert garment.segment == PREDICTED
     assert named(garment.classes) == {TOP}
@@ -165,7 +165,7 @@ def test_views_of_a_photo_keep_its_labels(tmp_path):
     samples = list(ClothingDataset(write(tmp_path, rows), STREET))
     views = [augment_sample(s, (48, 32), Augment(), np.random.default_rng(i)) for i, s in enumerate(samples)]
     batch, plain = collate(views), collate([place_sample(s, (48, 32)) for s in samples])
-    for name in ("targets", "region_segment", "region_classes", "labels", "doubt", "one_of", "one_of_region"):
+    for name in ("targets", "region_segments", "region_classes", "labels", "doubt", "one_of", "one_of_region"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(plain, name))
 
 

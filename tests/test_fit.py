@@ -38,10 +38,10 @@ def test_what_is_pooled_of_each_region(tiny_config):
     network = build(tiny_config, SPACE, trunk_weights=False).eval()
     first, second = (place_sample(coat_and_shoe(number), CANVAS) for number in (10, 60))
     coats = known(COAT)[:NUM_MASKS]
-    first.regions += [Region(WHOLE_PHOTO, said(coat=1)), Region(1, said()), Region(1, said(stripe=1), doubt=0.2)]
+    first.regions += [Region(WHOLE_PHOTO, said(coat=1)), Region((1,), said()), Region((1,), said(stripe=1), doubt=0.2)]
     second.regions += [
         Region(PREDICTED, said(), (known(STRIPE, WINTER),), classes=coats),
-        Region(2, said(winter=0), (known(COAT, WINTER),)),
+        Region((2,), said(winter=0), (known(COAT, WINTER),)),
     ]
     batch = collate([first, second])
     parts = pool(network, batch)

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Batch
 from hemline.labels import LabelSpace
 from hemline.losses import (
+    CHOICE,
     JointLoss,
     MaskTargets,
     Term,
     answer_term,
+    choice_terms,
     label_terms,
     mask_targets,
     mask_terms,
     region_masks,
+    segment_shares,
 )
 
 SPACE = LabelSpace.from_dict(
@@ -37,7 +40,7 @@ SPACE = LabelSpace.from_dict(
 
 
 def batch_of(segments, targets, *, valid=None, regions=((WHOLE_PHOTO, (-1, -1, -1, -1)),), one_of=(), classes=None):
-    """A batch of one photo; regions are (segment, labels), maybe with a doubt, one_of are (region, set of labels)."""
+    """A batch of one photo; regions are (segments, labels), maybe with a doubt, one_of are (region, set of labels)."""
     segments = torch.tensor(segments, dtype=torch.uint8)[None]
     num = len(regions)
     return Batch(
@@ -45,7 +48,7 @@ def batch_of(segments, targets, *, valid=None, regions=((WHOLE_PHOTO, (-1, -1, -
         valid=torch.ones_like(segments) if valid is None else torch.tensor(valid, dtype=torch.uint8)[None],
         segments=segments,
         targets=torch.tensor(targets, dtype=torch.int8)[None],
-        region_segment=torch.tensor([[r[0] for r in regions]]),
+        region_segments=torch.tensor([[[s in r[0] for s in range(len(targets))] for r in regions]]),
         region_classes=torch.zeros(1, num, 2, dtype=torch.bool) if classes is None else torch.tensor([classes]),
         labels=torch.tensor([[r[1] for r in regions]], dtype=torch.int8),
         doubt=torch.tensor([[r[2] if len(r) > 2 else 0.0 for r in regions]]),
@@ -149,7 +152,7 @@ def test_regions_pool_where_their_labels_speak():
         [[0, 1], [2, 2]],
         [[0, 0], [1, 0], [0, 1]],
         valid=[[1, 1], [1, 0]],
-        regions=((WHOLE_PHOTO, (-1,) * 4), (1, (-1,) * 4), (2, (-1,) * 4), (PREDICTED, (-1,) * 4)),
+        regions=((WHOLE_PHOTO, (-1,) * 4), ((1,), (-1,) * 4), ((2,), (-1,) * 4), (PREDICTED, (-1,) * 4)),
         classes=[[False, False]] * 3 + [[True, True]],
     )
     logits = torch.logit(torch.tensor([[[0.2, 0.9], [0.1, 0.5]], [[0.3, 0.4], [0.6, 0.9]]]))[None]
@@ -166,6 +169,46 @@ def test_label_terms_by_hand():
     terms = label_terms(torch.tensor([[[0.0, 1.0, 0.0, 0.0]]]), batch, SPACE)
     assert terms["category"].mean().item() == pytest.approx((math.log(2) + math.log(1 + math.e)) / 2)
     assert terms["pattern"].mean().item() == pytest.approx(-math.log(1 - 0.5 * 0.5))  # neither has probability 1/4
+
+
+def test_overlapping_garments_stay_whole():
+    """A hat lies on a coat: segment 2 is both, and belongs to the regions of both."""
+    batch = batch_of(
+        [[1, 2], [1, 3]],
+        [[0, 0], [1, 0], [1, 1], [0, 1]],
+        regions=(((1, 2), (-1,) * 4), ((2, 3), (-1,) * 4)),
+    )
+    targets = mask_targets(batch, (2, 2))
+    assert targets.target[0].tolist() == [[[1, 1], [1, 0]], [[0, 1], [0, 1]]]
+    masks = region_masks(torch.zeros(1, 2, 2, 2), batch, targets)
+    assert masks[0].tolist() == [[[1, 1], [1, 0]], [[0, 1], [0, 1]]]
+
+
+def test_cells_count_their_pixels_segment_by_segment():
+    """Against a plain loop, with padding, cells that are not square, and more segments than a byte holds."""
+    rng = np.random.default_rng(0)
+    segments, valid = rng.integers(0, 300, (2, 8, 12)), rng.integers(0, 2, (2, 8, 12))
+    batch = batch_of(segments[0] * 0, [[0, 0]] * 300)._replace(
+        segments=torch.from_numpy(segments.astype(np.int32)), valid=torch.from_numpy(valid.astype(np.uint8))
+    )
+    shares = segment_shares(batch, (4, 3))
+    for b, s, y, x in rng.integers(0, (2, 300, 4, 3), (500, 4)):
+        cell = np.s_[b, 2 * y : 2 * y + 2, 4 * x : 4 * x + 4]
+        assert shares[b, s, y, x] == ((segments[cell] == s) & (valid[cell] > 0)).mean()
+    assert shares.sum() * 8 == valid.sum()
+
+
+def test_of_one_choice_the_true_value_is_to_be_the_largest():
+    """Only regions with one true value, none of them in doubt, and only values of which something is known."""
+    logits = torch.tensor([[[9.0, 9.0, 1.0, 3.0], [9.0, 9.0, 1.0, 3.0], [9.0, 9.0, 1.0, 3.0], [9.0, 9.0, 1.0, 3.0]]])
+    regions = [
+        (WHOLE_PHOTO, (1, 0, 1, 0)), (WHOLE_PHOTO, (-1, -1, 0, 0)), (WHOLE_PHOTO, (-1, -1, 1, -1)),
+        (WHOLE_PHOTO, (-1, -1, 0, 1), 0.1),
+    ]  # fmt: skip
+    terms = choice_terms(logits, batch_of([[0]], [[0, 0]], regions=regions), SPACE)
+    assert set(terms) == {CHOICE + "pattern"}
+    assert terms[CHOICE + "pattern"].known == 1
+    assert terms[CHOICE + "pattern"].mean().item() == pytest.approx(math.log(1 + math.exp(2)))
 
 
 def test_doubtful_labels_are_smoothed():
@@ -226,8 +269,8 @@ def test_joint_loss_reads_masks_and_labels_together(tiny_network):
         valid=torch.ones(2, 64, 64, dtype=torch.uint8),
         segments=torch.from_numpy(rng.integers(0, 2, (2, 64, 64), dtype=np.uint8)),
         targets=torch.from_numpy(rng.integers(0, 2, (2, 2, space.num_masks)).astype(np.int8)),
-        region_segment=torch.tensor([[WHOLE_PHOTO, 1], [WHOLE_PHOTO, PREDICTED]]),
-        region_classes=torch.ones(2, 2, space.num_masks, dtype=torch.bool),
+        region_segments=torch.tensor([[[False, False], [False, True]], [[False, False], [False, False]]]),
+        region_classes=torch.tensor([[False, False], [False, True]])[:, :, None].expand(2, 2, space.num_masks),
         labels=torch.from_numpy(rng.integers(-1, 2, (2, 2, num)).astype(np.int8)),
         doubt=torch.zeros(2, 2),
         one_of=torch.ones(1, num, dtype=torch.bool),
@@ -235,7 +278,8 @@ def test_joint_loss_reads_masks_and_labels_together(tiny_network):
     )
     loss = JointLoss(network, space)
     terms = loss(batch)
-    assert set(terms) == {"bce", "dice", "cross_entropy", *space.label_slices}
+    choices = {CHOICE + group.name for group in space.groups if group.choice == "one"}
+    assert set(terms) == {"bce", "dice", "cross_entropy", *space.label_slices, *choices}
     sum(term.mean() for term in terms.values()).backward()
     still = [name for name, p in loss.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not still, f"no gradient reaches {still}"

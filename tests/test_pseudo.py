@@ -71,13 +71,13 @@ def test_a_sample_with_a_pseudo_map(tmp_path):
     assert all(r[SHOE] == UNKNOWN for r in row)           # tagged and not drawn: anywhere
     assert [r[PANTS] for r in row] == [1, 0, UNKNOWN, 0]
     whole, pants, hair, heels = sample.regions
-    assert whole.segment == WHOLE_PHOTO
+    assert whole.segments == WHOLE_PHOTO
     assert (whole.labels[[SHOE, HAT, PANTS, JEANS]] == 1).all()
-    assert pants.segment == sample.segments[0, 0]
+    assert pants.segments == (sample.segments[0, 0],)
     assert (pants.labels[[PANTS, JEANS]] == 1).all()
-    assert hair.segment == sample.segments[11, 0]
+    assert hair.segments == (sample.segments[11, 0],)
     assert (hair.labels == UNKNOWN).all()
-    assert heels.segment == PREDICTED                     # shoes were not drawn: where the network finds them
+    assert heels.segments == PREDICTED                     # shoes were not drawn: where the network finds them
 
 
 def test_a_garment_named_as_one_of_several(tmp_path):
@@ -96,7 +96,7 @@ def test_a_garment_named_as_one_of_several(tmp_path):
     assert (np.delete(item, np.flatnonzero(item == EITHER)) == 0).all()
     assert (around == 0).all()
     _, known, doubtful = sample.regions
-    assert known.segment == doubtful.segment == sample.segments[20, 15]
+    assert known.segments == doubtful.segments == (sample.segments[20, 15],)
     assert len(known.one_of) == 1
     assert known.labels[SHIRT] == UNKNOWN
     assert (doubtful.labels[WRIST], doubtful.doubt > 0) == (1, True)

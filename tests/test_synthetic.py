@@ -64,7 +64,7 @@ def same(a: Sample, b: Sample) -> bool:
     return (
         a.key == b.key
         and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("photo", "segments", "targets"))
-        and all(x.segment == y.segment and np.array_equal(x.labels, y.labels) for x, y in regions)
+        and all(x.segments == y.segments and np.array_equal(x.labels, y.labels) for x, y in regions)
     )
 
 
@@ -183,7 +183,7 @@ def test_regions_say_what_the_garments_are(photos: Synthetic, street: LabelSpace
     group_of = {label.name: label.group for label in street.labels}
     for index in range(48):
         sample, garments = photos[index], photos.garments(index)
-        assert [r.segment for r in sample.regions] == [WHOLE_PHOTO, *(g.segment for g in garments)]
+        assert [r.segments for r in sample.regions] == [WHOLE_PHOTO, *((g.segment,) for g in garments)]
         assert not sample.targets[0].any()
         assert [street.mask_names[k] for k in np.flatnonzero(sample.targets[HAIR])] == ["hair"]
         assert [street.mask_names[k] for k in np.flatnonzero(sample.targets[SKIN])] == ["skin"]

@@ -299,5 +299,5 @@ def test_synthetic_speaks_of_garments_where_they_are_drawn():
     from hemline.labels import load_label_space
 
     sample = build_dataset(config.data[0], load_label_space("street"))[0]
-    assert {r.segment for r in sample.regions} <= {WHOLE_PHOTO, *range(1, len(sample.targets))}
-    assert PREDICTED not in {r.segment for r in sample.regions}
+    assert {r.segments for r in sample.regions} <= {WHOLE_PHOTO, *((s,) for s in range(1, len(sample.targets)))}
+    assert PREDICTED not in {r.segments for r in sample.regions}

@@ -62,16 +62,16 @@ def dressed(number: int, *categories: str, height: int = 30) -> Sample:
     segments = np.zeros((120, 60), np.uint8)
     for i in range(len(categories)):
         segments[height * i : height * (i + 1), 5:55] = i + 1
-    regions = [Region(WHOLE_PHOTO, said()), *(Region(i + 1, said()) for i in range(len(categories)))]
+    regions = [Region(WHOLE_PHOTO, said()), *(Region((i + 1,), said()) for i in range(len(categories)))]
     photo = np.full((120, 60, 3), 90, np.uint8)
     return Sample(photo, segments, np.stack([row(), *(row(c) for c in categories)]), regions, key=f"toy/{number}")
 
 
 def test_which_garments_are_repainted() -> None:
     sample = dressed(1, "coat", "pants", "shirt, blouse", "shoe")
-    assert [region.segment for region in garments(sample, SPACE)] == [1, 3]      # pants and shoes carry no pattern
+    assert [region.segments for region in garments(sample, SPACE)] == [(1,), (3,)]  # pants and shoes carry no pattern
     sample.targets[1] = row("coat", "dress")                                     # one of two
-    assert [region.segment for region in garments(sample, SPACE)] == [3]
+    assert [region.segments for region in garments(sample, SPACE)] == [(3,)]
     sample.segments[sample.segments == 3] = 0
     sample.segments.flat[: int(MIN_SHARE * sample.segments.size) - 1] = 3        # too small
     assert garments(sample, SPACE) == []
@@ -97,7 +97,7 @@ def truthful(sample: Sample, photos: Sequence[NDArray[np.uint8]]) -> list[NDArra
     scores = np.full((len(photos), len(sample.regions), SPACE.num_labels), 0.1)
     for p, photo in enumerate(photos):
         for r, region in enumerate(sample.regions):
-            stamp = int(np.median(photo[sample.segments == region.segment]))
+            stamp = int(np.median(photo[np.isin(sample.segments, region.segments)]))
             for name, code in CODES.items():
                 scores[p, r, LABEL[name]] = 0.9 if stamp == code else 0.1
     return list(scores)
@@ -196,7 +196,7 @@ def test_plain_rises_from_another_pattern() -> None:
 def test_a_pattern_that_is_there_already_is_not_tried() -> None:
     samples = [dressed(n, "coat") for n in range(30)]
     for sample in samples:
-        sample.regions[1] = Region(1, said(stripe=1))
+        sample.regions[1] = Region((1,), said(stripe=1))
     report = measured(truthful, *samples)
     assert report
     assert [part.pattern for part in report.patterns] == [PLAIN, CHECK, DOT, "all"]
@@ -238,11 +238,11 @@ def test_scores_are_pooled_under_the_true_masks(tmp_path: Path) -> None:
     network, about = small_network()
     score = GarmentScorer(path, about, "cpu")
     drawn = Synthetic(None, SPACE, canvas=CANVAS)[2]                   # two people
-    sample = replace(drawn, regions=[region for region in drawn.regions if region.segment > 0])
+    sample = replace(drawn, regions=[region for region in drawn.regions if region.drawn])
     photos = [sample.photo, np.ascontiguousarray(sample.photo[..., ::-1])]
     found = score(sample, photos)
     size = CANVAS[0] // 4, CANVAS[1] // 4
-    masks = np.stack([(sample.segments == region.segment) for region in sample.regions]).astype(np.float32)
+    masks = np.stack([(np.isin(sample.segments, region.segments)) for region in sample.regions]).astype(np.float32)
     cells = torch.from_numpy(masks).unflatten(1, (size[0], 4)).unflatten(3, (size[1], 4)).mean((2, 4))
     for photo, rows in zip(photos, found, strict=True):
         with torch.inference_mode():
@@ -308,9 +308,9 @@ def test_attributes_of_drawn_garments_are_measured_exactly(right: bool) -> None:
         labels = np.zeros((len(pixels), 1 + SPACE.num_masks, SPACE.num_labels), np.float32)
         for i in range(len(pixels)):
             sample = dataset[next(queue)]
-            (garment,) = (region for region in sample.regions if region.segment > 0)
-            k = int(sample.targets[garment.segment].argmax())
-            masks[i, k] = np.where(sample.segments[2::4, 2::4] == garment.segment, 4, -4)
+            (garment,) = (region for region in sample.regions if region.drawn)
+            k = int(sample.targets[garment.segments[0]].argmax())
+            masks[i, k] = np.where(np.isin(sample.segments[2::4, 2::4], garment.segments), 4, -4)
             labels[i, :] = -3 * (2 * garment.labels - 1)               # of all that is not this garment, the opposite
             labels[i, 1 + k] *= -1 if right else 1
         return Answer(masks, labels)

@@ -153,8 +153,8 @@ def logits(**rows: list[float]) -> NDArray[np.float32]:
 def striped(number: int, stripe: int) -> Sample:
     sample = coat_and_shoe(number)
     sample.regions = [
-        Region(1, said(coat=1, stripe=stripe, dot=1 - stripe)),
-        Region(2, said(shoe=1, stripe=0, winter=stripe)),
+        Region((1,), said(coat=1, stripe=stripe, dot=1 - stripe)),
+        Region((2,), said(shoe=1, stripe=0, winter=stripe)),
     ]
     return sample
 

@@ -72,7 +72,7 @@ class Tally:
         answered = _class_map(maps)
         self.masks.update(answered, truth_map(sample, space))
         pooled = set(contenders(maps))
-        whole = [region for region in sample.regions if region.segment == WHOLE_PHOTO and not region.doubt]
+        whole = [region for region in sample.regions if region.segments == WHOLE_PHOTO and not region.doubt]
         if whole:
             rows = np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack([r.labels for r in whole])
             self.whole.update(*rows)
@@ -163,12 +163,15 @@ def _class_names(space: LabelSpace) -> list[str]:
 
 def _categories_of(region: Region, sample: Sample, space: LabelSpace) -> list[int]:
     """The categories, among those that can be answered, that the garment spoken of may be; none for a whole photo."""
-    if region.segment == WHOLE_PHOTO:
+    if region.segments == WHOLE_PHOTO:
         return []
-    if region.segment == PREDICTED:
+    own = region.labels[: len(space.categories)] == 1
+    if region.segments == PREDICTED:
         said = np.zeros(space.num_masks, bool) if region.classes is None else region.classes
+    elif own.any():
+        said = own
     else:
-        said = sample.targets[region.segment] == 1
+        said = (sample.targets[list(region.segments)] == 1).all(0)
     return [k for k in space.competing if k < len(space.categories) and said[k]]
 
 

@@ -49,6 +49,8 @@ Size = Annotated[
     ),
 ]
 
+OF_DATA = "data"
+"""`labels` of a recipe whose label space is that of its first dataset's own words."""
 Maker = Callable[..., object]
 """A head's class or a dataset's: its keyword-only arguments are its options."""
 
@@ -97,6 +99,8 @@ class Data:
     """How often its photos are drawn, relative to one pass an epoch."""
     pseudo: Text | None = None
     """A folder of masks for photos that have none, drawn by `hemline pseudo`."""
+    words: Text | None = None
+    """A YAML that says what the set's words mean in the label space, as a `teach` block does; instead of that."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword-only arguments of the dataset; in a YAML they stand in the same block."""
 
@@ -131,6 +135,8 @@ class Loss:
     """Binary cross-entropy of the categories."""
     attributes: Weight = 0.5
     """Binary cross-entropy of each attribute group."""
+    choice: Weight = 0.0
+    """Cross-entropy of the one value of each group of `choice: one`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +148,8 @@ class Config:
     epochs: Count
     """Passes over the data."""
     labels: Text = "street"
-    """The label space: a name of `hemline.labels.LABEL_SPACES`, or the path of its YAML."""
+    """The label space: a name of `hemline.labels.LABEL_SPACES`, the path of its YAML, or `data`: the words of the
+    first dataset."""
     canvas: Size = (288, 192)
     """Height and width that photos are placed on, in pixels, multiples of 32."""
     backbone: Backbone = Backbone()
@@ -288,7 +295,7 @@ def _unknown_here(config: Config, problems: Sequence[str], own_head: bool) -> li
 def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     space = None
     try:
-        space = load_label_space(config.labels)
+        space = None if config.labels == OF_DATA else load_label_space(config.labels)
     except (LabelError, OSError) as error:
         yield f"labels: {error}"
     if config.backbone.weights is not None and not path_of(config.backbone.weights).is_file():
@@ -319,13 +326,16 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
 
 def _wrong_source(where: str, data: Data, space: LabelSpace | None) -> Iterator[str]:
     """What is wrong with the path of a dataset, or with teaching its words."""
-    from hemline.data import reads_files, wrong_path
+    from hemline.data import DATASETS, reads_files, wrong_path
 
     if problem := wrong_path(data.name, data.path, f"{where}.path=PATH"):
         yield f"{where}.path: {problem}"
     if data.pseudo is not None and not path_of(data.pseudo).is_dir():
         yield f"{where}.pseudo: nothing at {data.pseudo!r}; `hemline pseudo` draws masks"
-    if space is not None and reads_files(data.name) and data.name not in space.teach:
+    if data.words is not None and not path_of(data.words).is_file():
+        yield f"{where}.words: no file {data.words!r}"
+    own_words = hasattr(DATASETS[data.name], "label_space") or data.words is not None
+    if space is not None and reads_files(data.name) and not own_words and data.name not in space.teach:
         taught = ", ".join(sorted(space.teach)) or "none"
         yield f"{where}.name: label space {space.name} does not teach the words of {data.name} (it teaches: {taught})"
 

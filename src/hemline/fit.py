@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from hemline.checkpoint import load_network, save
 from hemline.config import Config
-from hemline.data import VALIDATION_SHARE
+from hemline.data import VALIDATION_SHARE, label_space
 from hemline.data.loading import EpochSampler, batches, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, WeightsError
 from hemline.evaluate import Report, score_network
 from hemline.heads import MultiLabel
-from hemline.labels import LabelSpace, load_label_space
+from hemline.labels import LabelSpace
 from hemline.losses import label_terms, mask_targets, region_masks
 from hemline.metadata import Metadata
 from hemline.model import Network
@@ -83,7 +83,7 @@ def fit(
     if out.suffix.lower() != ".safetensors" or not out.absolute().parent.is_dir():
         raise WeightsError(f"{out}: weights are written to a .safetensors file in a folder that is there")
     network, metadata = load_network(weights)
-    space = load_label_space(config.labels)
+    space = label_space(config)
     if (space.mask_names, [x.name for x in space.labels]) != (
         metadata.labels.mask_names, [x.name for x in metadata.labels.labels]
     ):  # fmt: skip
@@ -207,7 +207,7 @@ def _as_batch(pooled: Pooled, rows: Tensor, asked: Tensor, where: Tensor) -> Bat
         valid=nothing,
         segments=nothing,
         targets=nothing,
-        region_segment=nothing,
+        region_segments=nothing,
         region_classes=nothing,
         labels=pooled.labels[rows][:, None],
         doubt=pooled.doubt[rows][:, None],

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hemline.data.sample import EITHER, PREDICTED, WHOLE_PHOTO, Batch
+from hemline.data.sample import EITHER, Batch
 from hemline.heads import Dense
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
 from hemline.model import Network
 
+CHOICE = "choice of "
+"""Begins the names of the terms of `choice_terms`."""
 SMOOTH = 1.0
 """Cells added to both sides of dice, so that a class of a few cells does not swing between 0 and 1."""
 
@@ -50,12 +52,29 @@ class MaskTargets(NamedTuple):
 
 def mask_targets(batch: Batch, size: torch.Size | tuple[int, int]) -> MaskTargets:
     """Average the segments of a batch over the cells of a map of `size`."""
-    segments = torch.arange(batch.targets.shape[1], device=batch.segments.device, dtype=torch.uint8)
-    planes = (batch.segments[:, None] == segments.view(1, -1, 1, 1)) & (batch.valid[:, None] > 0)  # (B, S, H, W)
-    coverage = area_resize(planes.to(torch.float32), size)                                         # (B, S, h, w)
+    coverage = segment_shares(batch, size)
     yes = torch.einsum("bshw,bsk->bkhw", coverage, (batch.targets == 1).to(coverage.dtype))
     known = torch.einsum("bshw,bsk->bkhw", coverage, (batch.targets >= 0).to(coverage.dtype))
     return MaskTargets(coverage, yes / known.clamp(min=1e-6), known)
+
+
+def segment_shares(batch: Batch, size: torch.Size | tuple[int, int]) -> Tensor:
+    """(B, S, h, w) the share of each cell of a map that is each segment, on valid pixels.
+
+    Pixels are counted cell by cell, so the cost does not grow with S. The map's size divides the canvas.
+    """
+    number, height, width = batch.segments.shape
+    h, w = size
+    if height % h or width % w:
+        raise ValueError(f"a map of {h} x {w} cells does not divide a canvas of {height} x {width}")
+    device = batch.segments.device
+    rows = torch.arange(height, device=device) // (height // h)
+    columns = torch.arange(width, device=device) // (width // w)
+    cell = (rows[:, None] * w + columns).view(1, -1)                                                # (1, H * W)
+    place = batch.segments.flatten(1).to(torch.int64) * (h * w) + cell                              # (B, H * W)
+    counts = torch.zeros(number, batch.targets.shape[1] * h * w, device=device)
+    counts.scatter_add_(1, place, (batch.valid.flatten(1) > 0).to(counts.dtype))
+    return counts.view(number, -1, h, w) / (height // h * (width // w))
 
 
 def mask_terms(logits: Tensor, targets: MaskTargets) -> dict[str, Term]:
@@ -103,14 +122,14 @@ def answer_term(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Se
 def region_masks(logits: Tensor, batch: Batch, targets: MaskTargets) -> Tensor:
     """The soft mask (B, R, h, w) under which each region's labels are pooled: true where drawn, else predicted."""
     valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])                  # (B, 1, h, w)
-    index = batch.region_segment.clamp(min=0)[:, :, None, None].expand(-1, -1, *logits.shape[-2:])
-    drawn = targets.coverage.gather(1, index)                                                       # (B, R, h, w)
-    where = batch.region_segment[:, :, None, None]
-    masks = torch.where(where == WHOLE_PHOTO, valid, drawn)
-    if (batch.region_segment == PREDICTED).any():
+    drawn = torch.einsum("brs,bshw->brhw", batch.region_segments.to(valid.dtype), targets.coverage)
+    is_drawn = batch.region_segments.any(2)[:, :, None, None]
+    masks = torch.where(is_drawn, drawn, valid)                                                     # (B, R, h, w)
+    is_predicted = batch.region_classes.any(2)[:, :, None, None]
+    if is_predicted.any():
         scores = torch.sigmoid(logits.detach().float())[:, None]                                    # (B, 1, K, h, w)
         predicted = (scores * batch.region_classes[:, :, :, None, None]).amax(2) * valid            # (B, R, h, w)
-        masks = torch.where(where == PREDICTED, predicted, masks)
+        masks = torch.where(is_predicted, predicted, masks)
     return masks
 
 
@@ -139,6 +158,30 @@ def label_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, Te
     return terms
 
 
+def choice_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, Term]:
+    """Cross-entropy of the one value that a region has, for each group of `choice: one`, named `CHOICE` + group.
+
+    Binary cross-entropy asks each value for itself; this asks, among the values of which something is known, that the
+    true one be the largest, which is what the answer goes by.
+
+    Args:
+        logits: (B, R, L).
+        batch: Holds what is known; regions in doubt, or without one true value, are left out.
+        space: Names the groups.
+    """
+    terms = {}
+    for group in space.groups:
+        if group.choice != "one":
+            continue
+        part = space.label_slices[group.name]
+        told = batch.labels[..., part]                                                              # (B, R, V)
+        asked = ((told == 1).sum(2) == 1) & ((told >= 0).sum(2) > 1) & (batch.doubt == 0)            # (B, R)
+        among = logits[..., part].float().masked_fill(told < 0, -torch.inf)[asked]                  # (M, V)
+        total = F.cross_entropy(among, told[asked].argmax(1), reduction="sum")
+        terms[CHOICE + group.name] = Term(total, asked.sum().to(total.dtype))
+    return terms
+
+
 class JointLoss(torch.nn.Module):
     """One module whose forward returns the losses, so that data-parallel training can wrap it.
 
@@ -153,9 +196,13 @@ class JointLoss(torch.nn.Module):
         self.space = space
 
     def forward(self, batch: Batch) -> dict[str, Term]:
-        """A batch -> the named terms: `bce`, `dice`, `cross_entropy`, `category` and one for each attribute group."""
+        """A batch -> the named terms.
+
+        They are `bce`, `dice`, `cross_entropy`, `category`, one for each attribute group, and one for each choice.
+        """
         dense: Dense = self.network.dense(batch.pixels)
         targets = mask_targets(batch, dense.logits.shape[-2:])
         labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets))
         answer = answer_term(dense.logits, targets.coverage, batch.targets, self.space.competing)
-        return mask_terms(dense.logits, targets) | {"cross_entropy": answer} | label_terms(labels, batch, self.space)
+        terms = mask_terms(dense.logits, targets) | {"cross_entropy": answer}
+        return terms | label_terms(labels, batch, self.space) | choice_terms(labels, batch, self.space)

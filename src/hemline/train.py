@@ -29,12 +29,13 @@ from hemline._reading import path_of
 from hemline._run import Run, stopped_by_signals
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
+from hemline.data import label_space
 from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
-from hemline.labels import LabelSpace, load_label_space
-from hemline.losses import JointLoss
+from hemline.labels import LabelSpace
+from hemline.losses import CHOICE, JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build
 from hemline.trial import starting_weights
@@ -93,7 +94,7 @@ def train(
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
     state = load_state(folder / "state.pt") if resume else None
-    space = load_label_space(config.labels)
+    space = label_space(config)
     network = _network(config, space, head)
     sources = open_sources(config, space)
     run = _set_up(config, network, space, sources, device, folder)
@@ -170,9 +171,12 @@ def _diverged(run: Run, config: Config, what: str) -> StoppedError:
 
 
 def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
-    """The one sum that is trained: masks, categories, and every attribute group."""
-    groups = [loss for name, loss in losses.items() if name not in ("bce", "dice", "cross_entropy", "category")]
-    attributes = torch.stack(groups).sum() if groups else losses["bce"].new_zeros(())
+    """The one sum that is trained: masks, categories, every attribute group, and which of its values."""
+    nothing = losses["bce"].new_zeros(())
+    masks = ("bce", "dice", "cross_entropy", "category")
+    choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
+    groups = [loss for name, loss in losses.items() if name not in masks and not name.startswith(CHOICE)]
+    choice, attributes = sum(choices, nothing), sum(groups, nothing)
     weights = config.loss
     return (
         weights.bce * losses["bce"]
@@ -180,6 +184,7 @@ def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
         + weights.cross_entropy * losses["cross_entropy"]
         + weights.category * losses["category"]
         + weights.attributes * attributes
+        + weights.choice * choice
     )
 
 

@@ -255,8 +255,8 @@ class Transplant:
             return
         photos, plan = [sample.photo], []
         for row, region in enumerate(regions):
-            rng = np.random.default_rng((self.seed, zlib.crc32(sample.key.encode()), region.segment))
-            mask = sample.segments == region.segment
+            rng = np.random.default_rng((self.seed, zlib.crc32(sample.key.encode()), *region.segments))
+            mask = np.isin(sample.segments, region.segments)
             pair = PAIRS[rng.integers(len(PAIRS))]
             plan.append((row, pair, len(photos)))
             photos += [repaint(sample.photo, mask, random_fabric(rng, pattern, mask)) for pattern in pair]
@@ -298,8 +298,10 @@ def garments(sample: Sample, space: LabelSpace) -> list[Region]:
     areas = np.bincount(sample.segments.ravel(), minlength=len(sample.targets)) / sample.segments.size
     found = []
     for region in sample.regions:
-        if labels and region.segment > 0 and areas[region.segment] >= MIN_SHARE:
-            names = {c.name for c in space.categories if sample.targets[region.segment, c.index] == 1}
+        own = list(region.segments)
+        if labels and region.drawn and own != [0] and areas[own].sum() >= MIN_SHARE:
+            worn = (sample.targets[own] == 1).any(0)     # what lies on it would be repainted too; its parts may be
+            names = {c.name for c in space.categories if worn[c.index] and c.outfit_part is not None}
             if len(names) == 1 and all(not x.carried_by or names <= x.carried_by for x in labels.values()):
                 found.append(region)
     return found

@@ -16,7 +16,7 @@ from torch import Tensor
 from hemline._reading import path_of
 from hemline.backbone import Backbone
 from hemline.checkpoint import load
-from hemline.config import Config
+from hemline.config import OF_DATA, Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.labels import LabelSpace, load_label_space
 from hemline.model import Network, assemble
@@ -93,7 +93,7 @@ def _trunk_weights(config: Config, backbone: Backbone) -> None:
 
 def _space(config: Config) -> LabelSpace:
     try:
-        return load_label_space(config.labels)
+        return load_label_space("street" if config.labels == OF_DATA else config.labels)
     except (LabelError, OSError):
         return load_label_space("street")                # the recipe's own is already said to be wrong
 

@@ -7,16 +7,20 @@ position and makes samples without any randomness:
     keys: list[str]      a stable name of each photo
     groups: list[str]    the split key of each photo: photos of one group never stand on both sides of a split
     terms: str           the licence or terms of the photos
+    sides: list[str]     `train`, `validation` or `test` for each photo, of a set that publishes its split (optional)
     __len__() -> int
     __getitem__(index) -> Sample     the photo at its own size and what is known of it
     photo_labels(index) -> (L,)      what is known of the whole photo, without reading its pixels
+    label_space(path, *, options...) -> LabelSpace    static: the label space of the set's own words (`labels: data`);
+                                     a set without it speaks only in spaces that teach it
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -24,14 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._reading import path_of
-from hemline.config import Data
+from hemline.config import OF_DATA, Config, Data
 from hemline.data.ccp import CCP
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
+from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
-from hemline.errors import DataError
-from hemline.labels import LabelSpace
+from hemline.errors import DataError, LabelError
+from hemline.labels import LabelSpace, load_label_space
 
 VALIDATION_SHARE = 1 / 7
 """Share of the groups that validate, where a recipe does not say."""
@@ -62,6 +67,30 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }
 
 
+def label_space(config: Config) -> LabelSpace:
+    """The label space of a recipe: one by name or file, or, for `labels: data`, that of its first dataset's own words.
+
+    Raises:
+        DataError: the dataset's files are missing or not laid out as published.
+        LabelError: no such label space, or the dataset has none of its own.
+    """
+    return own_space(config.data[0]) if config.labels == OF_DATA else load_label_space(config.labels)
+
+
+def own_space(data: Data) -> LabelSpace:
+    """The label space of a dataset's own words.
+
+    Raises:
+        DataError: its files are missing or not laid out as published.
+        LabelError: it has none of its own.
+    """
+    make = getattr(DATASETS[data.name], "label_space", None)
+    if make is None:
+        raise LabelError(f"{data.name} has no label space of its own; take one that teaches it, such as labels=street")
+    space: LabelSpace = make(_path(data), **data.options)
+    return space
+
+
 def build_dataset(data: Data, space: LabelSpace) -> Dataset:
     """Open one dataset of a recipe.
 
@@ -69,10 +98,16 @@ def build_dataset(data: Data, space: LabelSpace) -> Dataset:
         DataError: its files are missing or not laid out as published.
         LabelError: the label space does not teach it.
     """
+    if data.words is not None:
+        space = replace(space, teach={**space.teach, data.name: load_words(data.words)})
+    return DATASETS[data.name](_path(data), space, **data.options)
+
+
+def _path(data: Data) -> Path | None:
     path = None if data.path is None else path_of(data.path)
     if problem := wrong_path(data.name, path, f"data={data.name}:PATH"):
         raise DataError(f"{data.name}: {problem}")
-    return DATASETS[data.name](path, space, **data.options)
+    return path
 
 
 def wrong_sets(sets: Mapping[str, Path | None]) -> list[str]:
@@ -105,11 +140,19 @@ def split_of(group: str, share: float = VALIDATION_SHARE) -> Literal["train", "v
 
 
 def split_indices(dataset: Dataset, split: str, share: float = VALIDATION_SHARE) -> list[int]:
-    """Positions of the photos on one side (`train` or `validation`) of the split, or of all (`all`)."""
-    return [i for i, group in enumerate(dataset.groups) if split in ("all", split_of(group, share))]
+    """Positions of the photos on one side (`train`, `validation` or `test`) of the split, or of all (`all`).
+
+    A set that publishes its split has that one. Where it publishes no photos to validate on, its training photos are
+    split by hash, as are all photos of a set that publishes none.
+    """
+    sides: Sequence[str] = getattr(dataset, "sides", None) or ["train"] * len(dataset)
+    if "validation" not in sides:
+        sides = [split_of(g, share) if s == "train" else s for g, s in zip(dataset.groups, sides, strict=True)]
+    return [i for i, side in enumerate(sides) if split in ("all", side)]
 
 
 __all__ = [
     "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
-    "build_dataset", "collate", "reads_files", "split_indices", "split_of", "wrong_path", "wrong_sets",
+    "build_dataset", "collate", "label_space", "own_space", "reads_files", "split_indices", "split_of",
+    "wrong_path", "wrong_sets",
 ]  # fmt: skip

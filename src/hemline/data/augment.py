@@ -1,8 +1,8 @@
 """From a sample to its canvas: a random near crop, scale, turn, flip and colours, or none of it.
 
-Where segments are drawn, a photo can also be seen from near: head and shoulders, upper half or lower half of the
-figure, so that a network taught on street photos knows portraits. Labels follow what is left in view: a garment that
-left the photo is absent, one that is cut is unknown.
+Where several segments are drawn, a photo can also be seen from near: head and shoulders, upper half or lower half of
+the figure, so that a network taught on street photos knows portraits. Labels follow what is left in view: a garment
+that left the photo is absent, one that is cut is unknown.
 
 Everything random is a function of the generator passed in, never of a worker's state.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.config import Augment
-from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample, Segments
 from hemline.photo import place
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def place_sample(sample: Sample, canvas: tuple[int, int]) -> Sample:
     """
     placed = place(sample.photo, canvas)
     frame = placed.frame
-    segments = np.zeros(canvas, np.uint8)
+    kind = sample.segments.dtype
+    segments = np.zeros(canvas, kind)
     inner = cv2.resize(sample.segments, (frame.width, frame.height), interpolation=cv2.INTER_NEAREST_EXACT)
     segments[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = inner
     return replace(sample, photo=placed.pixels, valid=placed.valid, segments=segments)
@@ -64,7 +65,8 @@ def augment_sample(
         generator: The only source of randomness.
     """
     drawn = len(sample.targets) > 1
-    near = drawn and generator.random() < settings.crop
+    figure = len(sample.targets) > 2        # one thing alone is no figure: half of it would be another thing
+    near = figure and generator.random() < settings.crop
     box = _near_box(sample.segments, generator) if near else (0, 0, *sample.segments.shape[::-1])
     zoom = float(np.exp(generator.uniform(*np.log(settings.scale))))
     if not drawn:
@@ -81,7 +83,7 @@ def augment_sample(
     return placed
 
 
-def _near_box(segments: NDArray[np.uint8], generator: np.random.Generator) -> tuple[int, int, int, int]:
+def _near_box(segments: Segments, generator: np.random.Generator) -> tuple[int, int, int, int]:
     """(x0, y0, x1, y1) of a random near view of what is drawn."""
     x, y, width, height = cv2.boundingRect((segments > 0).astype(np.uint8))  # what is unsure is mostly someone too
     if width < 16 or height < 16:
@@ -136,7 +138,8 @@ def _warp(
     valid[window[1] : window[3], window[0] : window[2]] = 1
     ones = np.ones(sample.segments.shape, np.uint8)
     valid &= np.asarray(cv2.warpAffine(ones, matrix, size, flags=cv2.INTER_NEAREST), np.uint8)
-    segments = np.asarray(cv2.warpAffine(sample.segments, matrix, size, flags=cv2.INTER_NEAREST), np.uint8) * valid
+    kind = sample.segments.dtype
+    segments = np.asarray(cv2.warpAffine(sample.segments, matrix, size, flags=cv2.INTER_NEAREST), kind) * valid
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     photo = sample.photo
     if shrink < 0.7:  # bilinear sampling alone would skip pixels
@@ -162,17 +165,23 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
     in_view = (full == 0) | ((seen >= MIN_CELLS) & (seen >= IN_VIEW * full))
     whole = (seen >= WHOLE_VIEW * full).all()
     gone = (seen == 0) & (full > 0)
-    parts = [region for region in before.regions if region.segment >= 0]
+    parts = [region for region in before.regions if region.drawn]
+
+    def in_sight(region: Region) -> bool:
+        own = list(region.segments)
+        return bool(seen[own].sum() >= max(MIN_CELLS, IN_VIEW * full[own].sum()))
+
     regions = []
     for region in before.regions:
-        if region.segment == WHOLE_PHOTO:
+        if region.segments == WHOLE_PHOTO:
             labels = region.labels.copy()
             for label in np.flatnonzero(labels == 1):
-                shows = [part.segment for part in parts if part.labels[label] == 1]
-                if not (in_view[shows].any() if shows else whole):
-                    labels[label] = 0 if shows and gone[shows].all() else UNKNOWN
+                shows = [part for part in parts if part.labels[label] == 1]
+                if not (any(map(in_sight, shows)) if shows else whole):
+                    lost = shows and all(gone[list(part.segments)].all() for part in shows)
+                    labels[label] = 0 if lost else UNKNOWN
             regions.append(Region(WHOLE_PHOTO, labels, region.one_of if in_view.all() else ()))
-        elif whole if region.segment < 0 else in_view[region.segment]:
+        elif in_sight(region) if region.drawn else whole:
             regions.append(region)
     return regions
 

@@ -117,7 +117,7 @@ class CCP:
             meaning = self.knowledge.words[word]
             if meaning.categories:
                 either = () if meaning.one_of is None else (meaning.one_of,)
-                regions.append(Region(segment, self.knowledge.region(word), either))
+                regions.append(Region((segment,), self.knowledge.region(word), either))
         return Sample(
             photo=photo,
             segments=number[ids],

@@ -1,7 +1,8 @@
-"""What a dataset's own words say in a label space: the `teach` block of the label space's YAML, as arrays.
+"""What a dataset's own words say in a label space, as arrays.
 
-The block's keys are explained where it stands (`taxonomies/street.yaml`). Everything is three-valued, as in
-`hemline.data.sample`: 1 yes, 0 no, -1 unknown.
+It is what the label space's `teach` block says of them; its keys are explained where it stands
+(`taxonomies/street.yaml`). Where there is no block for the dataset, each word is the label of that name. Everything is
+three-valued, as in `hemline.data.sample`: 1 yes, 0 no, -1 unknown.
 
 Shapes: K mask classes, L labels.
 """
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
+from hemline._reading import path_of
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
-from hemline.errors import LabelError
+from hemline.errors import LabelError, in_short
 from hemline.labels import Category, Label, LabelSpace
 
 KEYS = {"is", "not", "one_of", "mostly", "unknown", "mutes", "pixels", "others"}
@@ -47,6 +51,8 @@ class Word:
     """Labels about which nothing is known of a photo with this word, whatever its other words say."""
     closed: bool
     """Whether categories that neither it nor another word of the photo speaks of are not there."""
+    silent: frozenset[int]
+    """Labels of which it says that they may be there or not."""
 
 
 class Knowledge:
@@ -55,16 +61,21 @@ class Knowledge:
     Args:
         space: The label space to speak in.
         source: The dataset's key in the space's `teach` block.
+        words: The dataset's words, for a set that may speak without a block: each is the label of that name. Of
+            classes that none of them speaks of, such a set says nothing.
 
     Raises:
-        LabelError: the label space has no such block, or the block names an unknown label.
+        LabelError: the label space has no such block and no such labels, or the block does not explain a word, or
+            names an unknown label.
     """
 
-    def __init__(self, space: LabelSpace, source: str) -> None:
-        if source not in space.teach:
-            taught = ", ".join(sorted(space.teach)) or "none"
-            raise LabelError(f"label space {space.name} does not teach the words of {source} (it teaches: {taught})")
-        block = space.teach[source]
+    def __init__(self, space: LabelSpace, source: str, words: Sequence[str] = ()) -> None:
+        block = space.teach.get(source) or _itself(space, source, words)
+        if unexplained := [word for word in words if word not in block["words"]]:
+            raise LabelError(
+                f"{space.name}, teach.{source}: {len(unexplained)} words of {source} are not explained: "
+                f"{', '.join(map(repr, unexplained[:8]))}; add them, with `{{}}` where they say nothing"
+            )
         self.space = space
         self.source = source
         self._several = set(block.get("several", []))
@@ -74,6 +85,11 @@ class Knowledge:
         self._carriers = {label.index: frozenset(index[name] for name in label.carried_by) for label in space.labels}
         self._closed = block.get("others") != "unknown"
         self.words = {str(name): self._word(str(name), entry or {}) for name, entry in block["words"].items()}
+        of_attributes = [word.labels for word in self.words.values() if not word.garment]
+        num = len(space.categories)
+        self._attributes = (np.array(of_attributes, np.int8).reshape(-1, space.num_labels) == 1).any(0)[num:]
+        self._asked: dict[str, NDArray[np.bool_]] = {}
+        self._untaught = self._of_which_nothing_is_said() if words else np.zeros(space.num_masks, bool)
         self.alike = {
             kind: self._alike(block.get(f"alike_in_{kind}", [])) for kind in ("maps", "tags")
         }
@@ -100,7 +116,7 @@ class Knowledge:
         open_categories = {c for word in said for c in word.categories}
         open_categories |= {other for c in open_categories for other in self.alike[kind].get(c, ())}
         if self._closed and all(word.closed for word in said):
-            labels[[c for c in range(num) if c not in open_categories]] = 0
+            labels[[c for c in range(num) if c not in open_categories and not self._untaught[c]]] = 0
         for index, carriers in self._carriers.items():    # an attribute is absent where all that carry it are
             if carriers and all(labels[c] == 0 for c in carriers):
                 labels[index] = 0
@@ -112,6 +128,60 @@ class Knowledge:
         labels[[index for word in said for index in word.mutes]] = UNKNOWN
         one_of = tuple(w.one_of for w in said if w.one_of is not None and not (labels[w.one_of] == 1).any())
         return labels, one_of
+
+    def instance(self, category: str, attributes: Sequence[str]) -> NDArray[np.int8]:
+        """(L,) what a garment shows that was drawn as `category` with these attributes.
+
+        Whoever lists one attribute was asked for all: those that the category carries and are not listed are absent.
+        A garment without attributes was not asked, or has none: unknown.
+        """
+        labels = self.region(category)
+        if not attributes:
+            return labels
+        num = len(self.space.categories)
+        said = np.max([self.words[word].labels[num:] for word in attributes], axis=0)
+        absent = np.where(self._asked_of(category), 0, UNKNOWN)
+        labels[num:] = np.where(said >= 0, said, absent)
+        silent = {label for word in attributes for label in self.words[word].silent}
+        labels[[label for label in silent if labels[label] == 0]] = UNKNOWN
+        return labels
+
+    def photo_of(self, categories: Sequence[str], garments: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+        """(L,) what a photo shows, all of whose garments are drawn as these categories and show this (`instance`)."""
+        labels = self.photo(dict.fromkeys(categories), "maps")[0]
+        num = len(self.space.categories)
+        told = [(c, row[num:]) for c, row in zip(categories, garments, strict=True) if (row[num:] >= 0).any()]
+        if not told:                                      # nobody was asked for attributes
+            return labels
+        said = np.stack([row for _, row in told])         # (N, attributes)
+        asked = np.stack([self._asked_of(category) for category, _ in told])
+        absent = asked.any(0) & ((said == 0) | ~asked).all(0)
+        labels[num:] = np.where((said == 1).any(0), 1, np.where(absent, 0, labels[num:]))
+        return labels
+
+    def background(self) -> NDArray[np.int8]:
+        """(K,) what a pixel says that is drawn as none of the words."""
+        return np.where(self._untaught, UNKNOWN, 0).astype(np.int8)
+
+    def _of_which_nothing_is_said(self) -> NDArray[np.bool_]:
+        """(K,) classes that no word is or may be; the words' own zeros there are taken back."""
+        num = len(self.space.categories)
+        untaught = np.ones(self.space.num_masks, bool)
+        for word in self.words.values():
+            untaught[word.target == 1] = False
+            untaught[list(word.categories)] = False
+        for word in self.words.values():
+            word.target[untaught & (word.target == 0)] = UNKNOWN
+            word.labels[:num][untaught[:num] & (word.labels[:num] == 0)] = UNKNOWN
+        return untaught
+
+    def _asked_of(self, category: str) -> NDArray[np.bool_]:
+        """(attributes,) labels that are absent of a garment drawn as `category` where its attributes lack them."""
+        if category not in self._asked:
+            own = self.words[category].garment
+            carried = [not carriers or bool(carriers & own) for carriers in self._carriers.values()]
+            self._asked[category] = self._attributes & np.array(carried, bool)
+        return self._asked[category]
 
     def garments(self, words: Iterable[str]) -> list[Region]:
         """What a photo's words say of garments that nobody drew: regions where the network itself finds them.
@@ -215,6 +285,7 @@ class Knowledge:
             denied=_categories(denied),
             mutes=frozenset(space.find(x).index for x in entry.get("mutes", [])),
             closed=entry.get("others") != "unknown",
+            silent=frozenset(x.index for x in silent),
         )
 
     def _mostly(self, name: str, names: Sequence[str], own: set[str]) -> NDArray[np.int8]:
@@ -242,6 +313,36 @@ class Knowledge:
             for index in indices:
                 alike.setdefault(index, set()).update(indices - {index})
         return alike
+
+
+def load_words(file: str | Path) -> dict[str, Any]:
+    """Read a YAML that says what a dataset's words mean in a label space, as a `teach` block does.
+
+    Raises:
+        LabelError: it cannot be read, or holds no `words`.
+    """
+    try:
+        block = yaml.safe_load(path_of(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise LabelError(f"words: {file} is not a readable YAML ({in_short(error)})") from error
+    if not isinstance(block, dict) or not isinstance(block.get("words"), dict):
+        raise LabelError(f"words: {file} holds no `words:` block, which says what each word means, as street.yaml does")
+    return block
+
+
+def _itself(space: LabelSpace, source: str, words: Sequence[str]) -> dict[str, Any]:
+    """A block in which each word is the label of that name."""
+    if not words:
+        taught = ", ".join(sorted(space.teach)) or "none"
+        raise LabelError(f"label space {space.name} does not teach the words of {source} (it teaches: {taught})")
+    known = {*space.mask_names, *(label.name for label in space.labels)}
+    if strange := [word for word in words if word not in known]:
+        raise LabelError(
+            f"label space {space.name} has no label for {len(strange)} words of {source}: "
+            f"{', '.join(map(repr, strange[:8]))}; take labels=data, which are the data's own, or say in a YAML what "
+            f"the words mean and give it as the set's words=FILE"
+        )
+    return {"words": {word: {"is": [word]} for word in words}}
 
 
 def _categories(things: Iterable[Category | Label]) -> frozenset[int]:

@@ -89,7 +89,7 @@ class Synthetic:
         garments = drawing.garments
         targets = [self._words.target(None), self._words.target("hair"), self._words.target("skin")]
         targets += [self._words.target(garment.category) for garment in garments]
-        regions = [Region(garment.segment, self._words.garment(garment)) for garment in garments]
+        regions = [Region((garment.segment,), self._words.garment(garment)) for garment in garments]
         return Sample(
             photo=drawing.photo,
             segments=drawing.segments,
