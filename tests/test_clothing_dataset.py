@@ -58,7 +58,7 @@ def test_reads_words(tmp_path):
     whole, garment = sample.regions
     assert whole.segments == WHOLE_PHOTO
     assert said(whole.labels, 1) == {TOP, "polo (shirt)", "short (length)", "Polo"}
-    assert garment.segment == PREDICTED
+    assert garment.segments == PREDICTED
     assert named(garment.classes) == {TOP}
     assert said(garment.labels, 1) == {"polo (shirt)", "short (length)", "Polo"}
     items = {label.name for group in STREET.groups if group.name == "item" for label in group.labels}

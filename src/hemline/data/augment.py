@@ -138,8 +138,8 @@ def _warp(
     valid[window[1] : window[3], window[0] : window[2]] = 1
     ones = np.ones(sample.segments.shape, np.uint8)
     valid &= np.asarray(cv2.warpAffine(ones, matrix, size, flags=cv2.INTER_NEAREST), np.uint8)
-    kind = sample.segments.dtype
-    segments = np.asarray(cv2.warpAffine(sample.segments, matrix, size, flags=cv2.INTER_NEAREST), kind) * valid
+    segments = np.where(valid, cv2.warpAffine(sample.segments, matrix, size, flags=cv2.INTER_NEAREST), 0)
+    segments = segments.astype(sample.segments.dtype)
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     photo = sample.photo
     if shrink < 0.7:  # bilinear sampling alone would skip pixels

@@ -236,7 +236,7 @@ class InstanceSet:
         if abs(factors[0] / factors[1] - 1) > ASPECT:
             raise DataError(
                 f"{self.name}: {self.path / self.index.photos[index]} is {photo.shape[0]} x {photo.shape[1]}; its "
-                f"labels were drawn on {segments.shape[0]} x {segments.shape[1]}: it is another photo, or is cropped or "
+                f"labels were drawn on {segments.shape[0]} x {segments.shape[1]}: it is another photo, or cropped, or "
                 "turned"
             )
         return cv2.resize(segments, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
