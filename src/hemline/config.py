@@ -201,14 +201,21 @@ class Config:
         return cast(dict[str, Any], plain(self))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Config:
+    def from_dict(cls, data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
         """Read a recipe from plain data. Files and names that live elsewhere are not looked up; see `check`.
+
+        Args:
+            data: Plain data.
+            overrides: `key=value` that is set in it.
 
         Raises:
             ConfigError: unknown keys, wrong types, values out of range; all of them at once.
         """
         problems: list[str] = []
-        config = read_block(cls, data, "", problems)
+        raw = dict(data)
+        for override in overrides:
+            set_override(raw, override, problems)
+        config = read_block(cls, raw, "", problems)
         _refuse(str(data.get("name", "recipe")), problems)
         return config
 
@@ -309,7 +316,6 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     try:
         import timm
 
-        from hemline.data import DATASETS
         from hemline.heads import HEADS
     except ImportError:                                  # without the `train` extra names cannot be looked up
         return
@@ -318,6 +324,18 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
         yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
     if not own_head:
         yield from _wrong_options("head", config.head, HEADS)
+    yield from wrong_data(config, space)
+
+
+def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:
+    """What is wrong with the datasets of a recipe: unknown names and options, paths that are missing, words untaught.
+
+    Args:
+        config: The recipe.
+        space: Its label space, if it is known without reading data.
+    """
+    from hemline.data import DATASETS
+
     for i, data in enumerate(config.data):
         yield from _wrong_options(f"data.{i}", data, DATASETS)
         if data.name in DATASETS:
