@@ -78,6 +78,27 @@ def test_near_views_happen_and_lose_garments():
     assert lost == [{True, False}, {True, False}]
 
 
+def test_a_single_item_is_never_seen_from_near():
+    """The upper half of a dress is a top: what is drawn alone on its photo is shown whole."""
+    near = Augment(flip=0, crop=1, scale=(1, 1), rotate=0, colour=0)
+    sample = figure()
+    alone = Sample(sample.photo, (sample.segments == SHIRT).astype(np.uint8), sample.targets[:2], sample.regions[:1])
+    still = place_sample(alone, (96, 64))
+    for seed in range(20):
+        seen = augment_sample(alone, (96, 64), near, np.random.default_rng(seed))
+        assert int(seen.segments.sum()) == pytest.approx(int(still.segments.sum()), rel=0.05)
+
+
+def test_more_segments_than_a_byte_holds_keep_their_numbers():
+    sample = figure()
+    wide = Sample(sample.photo, sample.segments.astype(np.uint16) * 300, np.zeros((901, 3), np.int8))
+    for placed in (place_sample(wide, (96, 64)), augment_sample(wide, (96, 64), NO_COLOUR, np.random.default_rng(0))):
+        assert placed.segments.dtype == np.uint16
+        assert set(np.unique(placed.segments)) <= {0, 300, 600, 900}
+        assert placed.segments.max() == 900
+    assert collate([place_sample(wide, (96, 64))]).segments.max() == 900
+
+
 def test_without_randomness_it_is_the_placing_of_prediction():
     """No crop, scale, turn, flip or colour: the same canvas as `place_sample`, to a rounding of the resampling."""
     still = Augment(flip=0, crop=0, scale=(1, 1), rotate=0, colour=0)
@@ -131,3 +152,16 @@ def test_collate_pads_with_unknown():
     assert batch.one_of_region.tolist() == [[1, 0]]
     with pytest.raises(ValueError, match="place every sample"):
         collate([figure()])
+
+
+def test_a_garment_of_two_segments_is_in_view_where_enough_of_both_is():
+    """The hat's upper part is a segment of its own: together they are the hat."""
+    sample = figure()
+    sample.segments[: int(0.15 * 400)][sample.segments[: int(0.15 * 400)] == HAT] = 4
+    sample.targets = np.vstack([sample.targets, sample.targets[HAT]])
+    sample.regions[1] = Region((HAT, 4), sample.regions[1].labels)
+    one = NO_COLOUR
+    for seed in range(40):
+        split = augment_sample(sample, (96, 64), one, np.random.default_rng(seed))
+        whole = augment_sample(figure(), (96, 64), one, np.random.default_rng(seed))
+        assert [r.labels.tolist() for r in split.regions] == [r.labels.tolist() for r in whole.regions]

@@ -149,6 +149,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         region_classes=torch.from_numpy(region_classes),
         labels=torch.from_numpy(labels),
         doubt=torch.from_numpy(doubt),
-        one_of=torch.from_numpy(np.array(one_of, bool).reshape(-1, num_labels)),
+        one_of=torch.from_numpy(np.array(one_of, bool).reshape(len(one_of), num_labels)),
         one_of_region=torch.from_numpy(np.array(one_of_region, np.int64).reshape(-1, 2)),
     )
