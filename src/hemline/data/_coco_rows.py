@@ -78,7 +78,7 @@ class _Reader:
     def read(self, number: int, source: Source) -> None:
         whole = mapped(self.name, source.file)
         file = decoded(self.name, source.file, whole, File)
-        photos = self._photos(source, file)
+        photos, start = self._photos(source, file), _address(whole)
         garments: dict[Id, list[tuple[int, Annotation]]] = {}
         for place, annotation in self._sound(source, file, photos):
             garments.setdefault(annotation.image_id, []).append((place, annotation))
@@ -89,7 +89,7 @@ class _Reader:
                 self.sizes.append(size)
                 self.garments.append(len(garments[image]))
                 for place, annotation in garments[image]:
-                    self._add(number, _address(whole), place, annotation)
+                    self._add(number, start, place, annotation)
 
     def _add(self, number: int, start: int, place: int, annotation: Annotation) -> None:
         raw = annotation.segmentation
@@ -124,7 +124,10 @@ class _Reader:
                 missing += self.problems[-1:] if kind == MISSING else []
             known.add(image.id)
         if missing and len(missing) == len(spoken_of & known):
-            raise DataError(f"{self.name}: of {source.file} not one photo is there: {missing[0].what}, for one")
+            raise DataError(
+                f"{self.name}: of {source.file} not one photo is there: {missing[0].what}, for one; "
+                "put them there, or open the set as coco, whose option images=FOLDER says where they are"
+            )
         for place, annotation in enumerate(file.annotations):
             if annotation.image_id not in known:
                 what = f"no image has id {annotation.image_id!r}"

@@ -45,6 +45,7 @@ class COCO(InstanceSet):
         LabelError: the label space does not know its categories or attributes.
     """
 
+    terms = "not known to Hemline: those of whoever made the set"
     row_word = "annotation"
 
     def __init__(
@@ -155,7 +156,8 @@ def _choose(folder: Path) -> dict[str, Path]:
             f"{NAME}: {folder} holds {len(drawn)} JSON files ({names}); name one, or keep one whose name says train, "
             "one val and one test"
         )
-    return {side: file for side, file in zip(sides, drawn, strict=True) if side is not None}
+    by_side = dict(zip(sides, drawn, strict=True))
+    return {side: by_side[side] for side in ("train", "validation", "test") if side in by_side}
 
 
 def _side(file: Path, folder: Path) -> str | None:
