@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as api
-from pycocotools.coco import COCO
+from pycocotools import mask as api  # type: ignore[import-untyped]
+from pycocotools.coco import COCO  # type: ignore[import-untyped]
 
 SIZE = 24, 20
 """Height and width that fake photos are labelled at."""
