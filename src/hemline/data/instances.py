@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ class Instances:
     """The set's words for attributes."""
     problems: Sequence[Problem]
     """Rows that were left out, and why."""
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """(N,) many garments drawn as one: their pixels are the category, and no label speaks of them; (0,) none is."""
 
 
 class InstanceSet:
@@ -222,7 +224,9 @@ class InstanceSet:
             targets[:, may_be] = np.where(targets[:, may_be] == 1, 1, UNKNOWN)
         labels = [self.labels(n) for n in numbers]
         regions = [Region(WHOLE_PHOTO, self.photo_labels(index))]
-        for i, own in enumerate(labels):
+        for i, (number, own) in enumerate(zip(numbers, labels, strict=True)):
+            if len(self.index.crowd) and self.index.crowd[number]:
+                continue
             ids = tuple(s for s, covering in enumerate(members) if i in covering)
             either = self.knowledge.words[words[i]].one_of
             regions.append(Region(ids, own, () if either is None else (either,)))
@@ -293,12 +297,12 @@ def cached(name: str, files: Sequence[Path], build: Callable[[Path], Instances],
 
 def _save(index: Instances, temporary: Path, folder: Path) -> None:
     plain: dict[str, Any] = {}
-    for field in fields(index):
-        value = getattr(index, field.name)
+    for column in fields(index):
+        value = getattr(index, column.name)
         if isinstance(value, np.ndarray):
-            np.save(temporary / f"{field.name}.npy", value)
+            np.save(temporary / f"{column.name}.npy", value)
         else:
-            plain[field.name] = list(value)
+            plain[column.name] = list(value)
     inside = f"{temporary}{os.sep}"
     plain["mask_files"] = [
         str(folder / name.removeprefix(inside)) if name.startswith(inside) else name for name in index.mask_files
@@ -311,9 +315,9 @@ def _load(folder: Path) -> Instances | None:
         plain = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         plain["problems"] = [Problem(*entry) for entry in plain["problems"]]
         arrays = {
-            field.name: np.load(folder / f"{field.name}.npy", mmap_mode="r")
-            for field in fields(Instances)
-            if field.name not in plain
+            column.name: np.load(folder / f"{column.name}.npy", mmap_mode="r")
+            for column in fields(Instances)
+            if column.name not in plain
         }
         return Instances(**plain, **arrays)
     except (OSError, ValueError, TypeError, KeyError):
