@@ -223,6 +223,8 @@ class InstanceSet:
         labels = [self.labels(n) for n in numbers]
         regions = [Region(WHOLE_PHOTO, self.photo_labels(index))]
         for i, own in enumerate(labels):
+            if not self.knowledge.words[words[i]].categories:
+                continue                                  # hair, or pixels of which nothing is known: no garment
             ids = tuple(s for s, covering in enumerate(members) if i in covering)
             either = self.knowledge.words[words[i]].one_of
             regions.append(Region(ids, own, () if either is None else (either,)))
