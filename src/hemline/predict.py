@@ -193,7 +193,7 @@ class Writer:
         for i, garment in enumerate(result.garments, start=1):
             if garment.mask is None:
                 continue
-            name = f"{stem}.{i}.{_slug(garment.category)}"
+            name = f"{stem}.{i}.{slug(garment.category)}"
             if self.files.masks is not None:
                 _save(self.files.masks / f"{name}.mask.png", partial(garment.mask_image().save, format="PNG"))
             if self.files.cutouts is not None:
@@ -223,7 +223,7 @@ class Writer:
 
 def unique_stems(names: Sequence[str]) -> list[str]:
     """A stem for each photo's files, no two alike even where capitals do not count: `a/x.jpg`, `b/x.jpg` -> x, x-2."""
-    stems = [_slug(Path(name).stem) for name in names]
+    stems = [slug(Path(name).stem) for name in names]
     own = {stem.casefold() for stem in stems}
     given: set[str] = set()
     result = []
@@ -237,7 +237,7 @@ def unique_stems(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """A text as part of a file name on any system, with room for what is added to it."""
     clean = re.sub(r'[\x00-\x20<>:"/\\|?*,\x7f\ud800-\udfff]+', "_", text)
     return clean.encode()[:150].decode(errors="ignore").strip("_.") or "photo"

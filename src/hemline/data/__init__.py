@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 from hemline._reading import path_of
 from hemline.config import OF_DATA, Config, Data
 from hemline.data.ccp import CCP
+from hemline.data.cfpd import CFPD
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
 from hemline.data.coco import COCO
 from hemline.data.fashionpedia import Fashionpedia
+from hemline.data.folder import Folder
 from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
@@ -63,10 +65,12 @@ class Dataset(Protocol):
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "ccp": CCP,
+    "cfpd": CFPD,
     "clothing_attributes": ClothingAttributes,
     "clothing_dataset": ClothingDataset,
     "coco": COCO,
     "fashionpedia": Fashionpedia,
+    "folder": Folder,
     "synthetic": Synthetic,
 }
 

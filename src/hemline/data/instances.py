@@ -227,6 +227,8 @@ class InstanceSet:
         for i, (number, own) in enumerate(zip(numbers, labels, strict=True)):
             if len(self.index.crowd) and self.index.crowd[number]:
                 continue
+            if not self.knowledge.words[words[i]].categories:
+                continue                                  # hair, or pixels of which nothing is known: no garment
             ids = tuple(s for s, covering in enumerate(members) if i in covering)
             either = self.knowledge.words[words[i]].one_of
             regions.append(Region(ids, own, () if either is None else (either,)))
