@@ -32,6 +32,8 @@ from hemline.config import OF_DATA, Config, Data
 from hemline.data.ccp import CCP
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
+from hemline.data.imaterialist2019 import IMaterialist2019
+from hemline.data.imaterialist2020 import IMaterialist2020
 from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
@@ -63,6 +65,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "ccp": CCP,
     "clothing_attributes": ClothingAttributes,
     "clothing_dataset": ClothingDataset,
+    "imaterialist2019": IMaterialist2019,
+    "imaterialist2020": IMaterialist2020,
     "synthetic": Synthetic,
 }
 
