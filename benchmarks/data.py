@@ -27,7 +27,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from hemline.data import DATASETS, collate
@@ -51,6 +50,10 @@ from pathlib import Path
 from hemline.data.imaterialist2020 import FORM, IMaterialist2020
 from hemline.data._kaggle_csv import open_csv
 unit = 1 if sys.platform == "darwin" else 1024
+try:
+    Path("/proc/self/clear_refs").write_text("5")   # Linux: forget the peak of the imports
+except OSError:
+    pass
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 begun, busy = time.perf_counter(), time.process_time()
 garments = len(open_csv(Path(sys.argv[1]), FORM).row)
@@ -117,7 +120,7 @@ def print_indexing(folder: Path, runs: float) -> None:
     print(f"  the memory above imports is {100 * (cold.peak - cold.before) / size:.1f} % of the file cold")
     data = open_set(folder)
     some = range(min(len(data), 2_000))
-    labels = timed(lambda: [data.photo_labels(i) for i in some])
+    labels = sum(timed(data.photo_labels, i) for i in some)
     print(f"  labels of a photo, without its pixels: {1e3 * labels / len(some):.2f} ms")
 
 
@@ -127,37 +130,36 @@ def print_masks(folder: Path, rounds: int) -> None:
     texts = [[_text(data, n) for n in data.of_photo(i)] for i in range(min(rounds, len(data)))]
     borders = [[borders_of_text(text, SIZE) for text in photo] for photo in texts]
     rles = [[rle_of_borders(mask, SIZE) for mask in photo] for photo in borders]
-    ours: list[Callable[[int], object]] = [
-        lambda i: overlay([borders_of_text(text, SIZE) for text in texts[i]], SIZE),
-        lambda i: overlay(borders[i], SIZE),
-        lambda i: [borders_of_text(text, SIZE) for text in texts[i]],
-    ]
-    names = ["text to segments", "  of it, overlay", "  of it, reading text"]
-    seconds: list[list[float]] = [[] for _ in ours]
-    theirs, ratios = [], [[] for _ in ours]
+    ours: dict[str, Callable[[int], object]] = {
+        "text to segments": lambda i: overlay([borders_of_text(text, SIZE) for text in texts[i]], SIZE),
+        "  of it, overlay": lambda i: overlay(borders[i], SIZE),
+        "  of it, reading text": lambda i: [borders_of_text(text, SIZE) for text in texts[i]],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ours}
+    theirs, ratios = [], {name: [] for name in ours}
     for i in range(len(texts)):
-        peer = timed(lambda: coco.decode(rles[i]))
-        theirs.append(peer)
-        for k, run in enumerate(ours):
-            seconds[k].append(timed(lambda: run(i)))
-            ratios[k].append(seconds[k][-1] / peer)
-    print(f"\nmasks of a photo of {SIZE[0]} x {SIZE[1]}, {statistics.mean(map(len, texts)):.1f} masks, {len(texts)} photos")
+        theirs.append(timed(coco.decode, rles[i]))
+        for name, run in ours.items():
+            seconds[name].append(timed(run, i))
+            ratios[name].append(seconds[name][-1] / theirs[-1])
+    masks = statistics.mean(map(len, texts))
+    print(f"\nmasks of a photo of {SIZE[0]} x {SIZE[1]}, {masks:.1f} masks, {len(texts)} photos")
     print(f"  {'':<24}{'median ms':>10}{'x pycocotools':>15}  quartiles")
     print(f"  {'pycocotools decode':<24}{1e3 * statistics.median(theirs):>10.2f}{1:>15.2f}")
-    for name, took, ratio in zip(names, seconds, ratios, strict=True):
-        low, middle, high = np.quantile(ratio, (0.25, 0.5, 0.75))
-        print(f"  {name:<24}{1e3 * statistics.median(took):>10.2f}{middle:>15.2f}  {low:.2f} to {high:.2f}")
+    for name in ours:
+        low, middle, high = np.quantile(ratios[name], (0.25, 0.5, 0.75))
+        print(f"  {name:<24}{1e3 * statistics.median(seconds[name]):>10.2f}{middle:>15.2f}  {low:.2f} to {high:.2f}")
 
 
 def print_parts(folder: Path, count: int) -> None:
     """Where the time of a sample goes."""
     config = config_of([f"imaterialist2020={folder}", "batch_size=8"])
     data = open_set(folder)
-    parts = {name: 0.0 for name in ("photo decode", "masks", "sample, the rest", "augment", "collate")}
+    parts = dict.fromkeys(("photo decode", "masks", "sample, the rest", "augment", "collate"), 0.0)
     views = []
     for i in range(count):
-        photo = timed(lambda: read_photo(data.path / data.index.photos[i]))
-        masks = timed(lambda: overlay([_borders(data, n) for n in data.of_photo(i)], SIZE))
+        photo = timed(read_photo, data.path / data.index.photos[i])
+        masks = timed(_segments, data, i)
         begun = time.process_time()
         sample = data[i]
         made = time.process_time()
@@ -166,7 +168,7 @@ def print_parts(folder: Path, count: int) -> None:
         for name, took in zip(parts, (photo, masks, rest, time.process_time() - made), strict=False):
             parts[name] += took
     for k in range(0, count, 8):
-        parts["collate"] += timed(lambda: collate(views[k : k + 8]))
+        parts["collate"] += timed(collate, views[k : k + 8])
     total = sum(parts.values())
     print(f"\nwhere the time of a sample goes, imaterialist2020, canvas {config.canvas[0]} x {config.canvas[1]}")
     for name, took in parts.items():
@@ -221,10 +223,10 @@ def read_once(file: Path) -> float:
     return time.process_time() - begun
 
 
-def timed(run: Callable[[], object]) -> float:
+def timed(run: Callable[..., object], *arguments: object) -> float:
     """Seconds of the CPU that a call takes."""
     begun = time.process_time()
-    run()
+    run(*arguments)
     return time.process_time() - begun
 
 
@@ -235,10 +237,9 @@ def _text(data: InstanceSet, number: int) -> bytes:
         return file.read(length)
 
 
-def _borders(data: InstanceSet, number: int) -> NDArray[np.int64]:
-    borders = data.borders(number)
-    assert borders is not None
-    return borders
+def _segments(data: InstanceSet, index: int) -> object:
+    borders = [data.borders(number) for number in data.of_photo(index)]
+    return overlay([mask for mask in borders if mask is not None], SIZE)
 
 
 # -- what is made --------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def write_imaterialist(folder: Path, photos: list[Path], rows: int, count: int) 
         file.write(b"ImageId,EncodedPixels,Height,Width,ClassId" + b",AttributesIds" * (year == "2020") + b"\n")
         for number, times in enumerate(of_photo.tolist()):
             name = f"{number:032x}"
-            os.symlink(photos[number % len(photos)], folder / "train" / f"{name}.jpg")
+            (folder / "train" / f"{name}.jpg").symlink_to(photos[number % len(photos)])
             for k in generator.choice(len(masks), times, replace=False).tolist():
                 text, more = masks[k]
                 runs += more
@@ -312,7 +313,8 @@ def _ids(year: str, category: int, attributes: list[int]) -> str:
 
 
 def _describe() -> Iterator[str]:
-    yield f"{platform.platform()}, Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}"
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}"
+    yield f"{platform.platform()}, {versions}"
     if hasattr(os, "getloadavg"):
         yield f"{os.cpu_count()} cores; load of the machine before this run: {os.getloadavg()[0]:.1f}"
 

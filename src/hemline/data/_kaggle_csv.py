@@ -236,7 +236,7 @@ class _Reading:
         if photo is not None:
             return photo
         name = cell.strip()
-        name = name if name in self.there else name + b".jpg"
+        name = name if name.endswith(b".jpg") or name in self.there else name + b".jpg"
         if name not in self.there:
             what = name.decode("utf-8", "replace")
             self._problem("missing photo", number, f"no photo {what!r} in train/; copy it there, or take its rows out")

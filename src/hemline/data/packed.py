@@ -103,7 +103,10 @@ def borders_of_rle(text: bytes, size: tuple[int, int]) -> Borders:
 
 def rle_of_borders(borders: Borders, size: tuple[int, int]) -> dict[str, object]:
     """COCO's compressed RLE, as pycocotools takes it."""
-    counts = np.diff(borders, prepend=0, append=size[0] * size[1])
+    ends = _joined(borders)
+    if not len(ends) or ends[-1] < size[0] * size[1]:     # pycocotools writes no last count of 0
+        ends = np.append(ends, size[0] * size[1])
+    counts = np.diff(ends, prepend=0)
     rle: dict[str, object] = coco.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
     return rle
 
