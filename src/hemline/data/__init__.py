@@ -36,6 +36,8 @@ from hemline.data.clothing_dataset import ClothingDataset
 from hemline.data.coco import COCO
 from hemline.data.fashionpedia import Fashionpedia
 from hemline.data.folder import Folder
+from hemline.data.imaterialist2019 import IMaterialist2019
+from hemline.data.imaterialist2020 import IMaterialist2020
 from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
@@ -71,6 +73,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "coco": COCO,
     "fashionpedia": Fashionpedia,
     "folder": Folder,
+    "imaterialist2019": IMaterialist2019,
+    "imaterialist2020": IMaterialist2020,
     "synthetic": Synthetic,
 }
 

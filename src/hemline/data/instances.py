@@ -12,6 +12,7 @@ Shapes: P photos, N garments, M attributes in all, S segments, K mask classes, L
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import mmap
@@ -19,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ class InstanceSet:
             refuse(name, path, index.problems)
         if not len(index.photos):
             raise DataError(f"{name}: {path} has no photo that its labels speak of")
-        self.knowledge = Knowledge(space, source, [*index.categories, *index.attributes])
+        self.knowledge = Knowledge(space, source, index.categories, index.attributes)
         self.name, self.path, self.index = name, path, index
         self.damaged = damaged
         self.problems: Sequence[Problem] = index.problems
@@ -140,9 +141,9 @@ class InstanceSet:
                 if self.damaged == "refuse":
                     raise
                 borders = None
-            if borders is None:
+            if borders is None or not len(borders):       # a mask of no pixels does not say where the garment is
                 undrawn.append(number)
-            elif len(borders):
+            else:
                 numbers.append(number)
                 masks.append(borders)
         return self._sample(photo, index, numbers, masks, undrawn)
@@ -176,6 +177,8 @@ class InstanceSet:
         if length == 0:
             return None
         text = self._texts[file][offset : offset + length]
+        if len(text) < length:
+            raise DataError(f"{self.name}: {self.index.mask_files[file]} has changed since it was opened; start again")
         try:
             return self._decode(text, self.size_of(self.photo_of(number)))
         except ValueError as error:
@@ -198,8 +201,11 @@ class InstanceSet:
     def _texts(self) -> list[mmap.mmap]:
         maps = []
         for name in self.index.mask_files:
-            with Path(name).open("rb") as file:
-                maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            try:
+                with Path(name).open("rb") as file:
+                    maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            except (OSError, ValueError) as error:        # ValueError: it is empty now
+                raise DataError(f"{self.name}: {name} was there and cannot be read now ({error})") from error
         return maps
 
     def __getstate__(self) -> dict[str, Any]:
@@ -255,6 +261,27 @@ def _together(rows: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
     return together
 
 
+def counted(space: LabelSpace, index: Instances) -> LabelSpace:
+    """A label space whose attributes are carried by the categories that are ever drawn with them.
+
+    Args:
+        space: A label space whose words are the data's own. An attribute that is never drawn keeps its carriers.
+        index: The garments to count.
+    """
+    times = np.diff(index.attribute_first)
+    pairs = np.unique(np.stack([index.attribute, np.repeat(index.category, times)]), axis=1)
+    carriers: dict[str, set[str]] = {}
+    for attribute, category in pairs.T.tolist():
+        carriers.setdefault(index.attributes[attribute], set()).add(index.categories[category])
+    groups = tuple(
+        replace(group, labels=tuple(
+            replace(label, carried_by=frozenset(carriers.get(label.name, label.carried_by))) for label in group.labels
+        ))
+        for group in space.groups
+    )  # fmt: skip
+    return replace(space, groups=groups)
+
+
 # -- the cache -----------------------------------------------------------------------------------------------
 
 
@@ -268,33 +295,48 @@ def cache_folder() -> Path:
 def cached(name: str, files: Sequence[Path], build: Callable[[Path], Instances], *options: object) -> Instances:
     """What `build` reads, from the cache where these very files were read before.
 
+    An index of the same files as they were earlier is thrown away. Where the cache cannot be written, the index is
+    built each time.
+
     Args:
         name: The loader's name.
-        files: What the index depends on, folders by their listing's time.
+        files: What the index depends on, folders by their listing's time; all are there.
         build: Reads the files; is given a folder to write texts to, which is kept with the index.
         options: Whatever else the index depends on.
     """
-    stats = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = hashlib.sha256(json.dumps([FORMAT, name, stats, [str(o) for o in options]]).encode()).hexdigest()[:24]
-    folder = cache_folder() / "index" / f"{name}-{key}"
+    stats = [file.stat() for file in files]
+    what = _hash(name, [str(file.absolute()) for file in files], [str(option) for option in options])
+    state = _hash(FORMAT, [(stat.st_size, stat.st_mtime_ns) for stat in stats])
+    folder = cache_folder() / "index" / f"{name}-{what}-{state}"
     if (found := _load(folder)) is not None:
         return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-    except OSError:                                       # no cache: the index lives in memory, its texts in /tmp
-        return build(Path(tempfile.mkdtemp(prefix="hemline-")))
+    except OSError:
+        return _uncached(build)
     try:
         index = build(temporary)
         _save(index, temporary, folder)
-        shutil.rmtree(folder, ignore_errors=True)         # of a damaged one
+        for earlier in folder.parent.glob(f"{name}-{what}-*"):   # this one, too, where it is damaged
+            shutil.rmtree(earlier, ignore_errors=True)
         temporary.rename(folder)
-    except BaseException as error:
+    except OSError:                                       # another process was quicker, or the disk is full
+        return _load(folder) or _uncached(build)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError) and (found := _load(folder)) is not None:
-            return found                                  # another process was quicker
-        raise
-    return _load(folder) or index
+    return _load(folder) or _uncached(build)
+
+
+def _uncached(build: Callable[[Path], Instances]) -> Instances:
+    """What `build` reads, in memory; its texts are kept until the program ends."""
+    folder = Path(tempfile.mkdtemp(prefix="hemline-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build(folder)
+
+
+def _hash(*things: object) -> str:
+    return hashlib.sha256(json.dumps(things).encode()).hexdigest()[:16]
 
 
 def _save(index: Instances, temporary: Path, folder: Path) -> None:
@@ -321,9 +363,10 @@ def _load(folder: Path) -> Instances | None:
             for column in fields(Instances)
             if column.name not in plain
         }
-        return Instances(**plain, **arrays)
-    except (OSError, ValueError, TypeError, KeyError):
+        index = Instances(**plain, **arrays)
+        return index if all(Path(name).is_file() for name in index.mask_files) else None
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
 
 
-__all__ = ["Damaged", "InstanceSet", "Instances", "Problem", "cache_folder", "cached"]
+__all__ = ["Damaged", "InstanceSet", "Instances", "Problem", "cache_folder", "cached", "counted"]

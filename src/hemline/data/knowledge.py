@@ -63,14 +63,17 @@ class Knowledge:
         source: The dataset's key in the space's `teach` block.
         words: The dataset's words, for a set that may speak without a block: each is the label of that name. Of
             classes that none of them speaks of, such a set says nothing.
+        attributes: Its words for attributes, if they stand apart; those that a block does not explain say nothing.
 
     Raises:
         LabelError: the label space has no such block and no such labels, or the block does not explain a word, or
             names an unknown label.
     """
 
-    def __init__(self, space: LabelSpace, source: str, words: Sequence[str] = ()) -> None:
-        block = space.teach.get(source) or _itself(space, source, words)
+    def __init__(
+        self, space: LabelSpace, source: str, words: Sequence[str] = (), attributes: Sequence[str] = ()
+    ) -> None:
+        block = space.teach.get(source) or _itself(space, source, [*words, *attributes])
         if unexplained := [word for word in words if word not in block["words"]]:
             raise LabelError(
                 f"{space.name}, teach.{source}: {len(unexplained)} words of {source} are not explained: "
@@ -83,8 +86,12 @@ class Knowledge:
             raise LabelError(f"{space.name}, teach.{source}.several: no group {sorted(unknown)}")
         index = {category.name: category.index for category in space.categories}
         self._carriers = {label.index: frozenset(index[name] for name in label.carried_by) for label in space.labels}
+        self._carried = np.zeros((len(space.labels), len(space.categories)), bool)
+        for row, carriers in zip(self._carried, self._carriers.values(), strict=True):
+            row[list(carriers)] = True
         self._closed = block.get("others") != "unknown"
-        self.words = {str(name): self._word(str(name), entry or {}) for name, entry in block["words"].items()}
+        entries = dict.fromkeys(attributes) | dict(block["words"])
+        self.words = {str(name): self._word(str(name), entry or {}) for name, entry in entries.items()}
         of_attributes = [word.labels for word in self.words.values() if not word.garment]
         num = len(space.categories)
         self._attributes = (np.array(of_attributes, np.int8).reshape(-1, space.num_labels) == 1).any(0)[num:]
@@ -116,10 +123,11 @@ class Knowledge:
         open_categories = {c for word in said for c in word.categories}
         open_categories |= {other for c in open_categories for other in self.alike[kind].get(c, ())}
         if self._closed and all(word.closed for word in said):
-            labels[[c for c in range(num) if c not in open_categories and not self._untaught[c]]] = 0
-        for index, carriers in self._carriers.items():    # an attribute is absent where all that carry it are
-            if carriers and all(labels[c] == 0 for c in carriers):
-                labels[index] = 0
+            closed = ~self._untaught[:num]
+            closed[list(open_categories)] = False
+            labels[:num][closed] = 0
+        there = (self._carried & (labels[:num] != 0)).any(1)
+        labels[num:][self._carried.any(1) & ~there] = 0   # an attribute is absent where all that carry it are
         for word in said:
             spoken = word.labels.copy()
             hushed = [c for c in range(num) if spoken[c] == 0 and c not in word.denied]
