@@ -273,8 +273,9 @@ def _together(labels: NDArray[np.int8], names: Sequence[str]) -> Together:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = both / of_known
         share[:, ~(labels[:, shown] == 0).any(0)] = np.nan    # of what is never denied, all that is known is yes
-        lift = np.where(np.isnan(share), np.nan, both * both_known / (of_known * of_known.T))
-    return Together([names[c] for c in shown], both.astype(int).tolist(), _or_none(share), _or_none(lift))
+        by_chance = np.where(np.isnan(share), np.nan, of_known * of_known.T / both_known)
+    names = [names[c] for c in shown]
+    return Together(names, both.astype(int).tolist(), _or_none(share), _or_none(by_chance))
 
 
 def _or_none(values: NDArray[np.float32]) -> list[list[float | None]]:

@@ -58,7 +58,7 @@ def draw(photo: Pixels, result: Result) -> Image.Image:
     size, unit = _sizes(*photo.shape[:2])
     method = cv2.INTER_AREA if size[0] < photo.shape[1] else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
-    colours = _colours_of(result.garments)
+    colours = colours_of([garment.category_id for garment in result.garments])
     masks = [_resize(garment.mask, size) for garment in result.garments]
     for mask, colour in zip(masks, colours, strict=True):
         if mask is not None:
@@ -87,11 +87,11 @@ def _resize(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> Pixels | N
     return drawn if drawn.any() else None
 
 
-def _colours_of(garments: Sequence[Garment]) -> list[RGB]:
-    """A colour for each garment: its category's own, or the next free one where a larger garment has that."""
+def colours_of(categories: Sequence[int]) -> list[RGB]:
+    """A colour for each garment by its category's id, or the next free one where a garment before it has that."""
     taken: list[int] = []
-    for garment in garments:
-        choice = garment.category_id % len(PALETTE)
+    for category in categories:
+        choice = category % len(PALETTE)
         while choice in taken and len(taken) < len(PALETTE):
             choice = (choice + 5) % len(PALETTE)
         taken.append(choice)

@@ -63,8 +63,14 @@ class Together:
     share: list[list[float | None]]
     """Of the photos that show the row's category, and of which the column's is known, the share that shows both. None
     also for a column that is denied of no photo: all that is known of it is yes."""
-    lift: list[list[float | None]]
-    """How many times as often both are shown as they would be by chance, among photos of which both are known."""
+    by_chance: list[list[float | None]]
+    """In how many photos both would be shown if they had nothing to do with each other, among those of which both are
+    known."""
+
+    def lift(self, row: int, column: int) -> float | None:
+        """How many times as often as by chance two categories are together."""
+        chance = self.by_chance[row][column]
+        return self.photos[row][column] / chance if chance else None
 
 
 @dataclass(frozen=True)
