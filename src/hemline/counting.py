@@ -24,6 +24,7 @@ from hemline.errors import DataError, HemlineError
 from hemline.labels import LabelSpace
 from hemline.stats import (
     AREA_EDGES,
+    EXAMPLES,
     PERCENTILES,
     Area,
     Attributes,
@@ -146,7 +147,7 @@ class _Counting:
             unreadable=list(self.unreadable),
             sample=len(seen),
             unknown=float((labels < 0).mean()),
-            labels=self._labels(labels, sides, rows),
+            labels=self._labels(labels, sides, rows, self._order(chosen, looks)),
             together=_together(labels[:, : self.num_categories], [c.name for c in self.space.categories]),
             garments=Garments(counted, len(rows), len(per_photo), max(per_photo.values(), default=0)),
             attributes=self._attributes(rows, counted, labels),
@@ -179,12 +180,14 @@ class _Counting:
         return labels
 
     def _labels(
-        self, labels: NDArray[np.int8], sides: dict[str, list[int]], rows: NDArray[np.int8]
+        self, labels: NDArray[np.int8], sides: dict[str, list[int]], rows: NDArray[np.int8], order: list[int]
     ) -> list[LabelCount]:
         yes, no = (labels == 1).sum(0), (labels == 0).sum(0)
         of_side = {side: (labels[indices] == 1).sum(0) for side, indices in sides.items()}
         an_epoch = self.source.draws @ (labels[self.source.indices] == 1)
         garments = (rows == 1).sum(0)
+        ordered = labels[order] == 1
+        keys = self.dataset.keys
         named = [(c.name, "category") for c in self.space.categories]
         named += [(label.name, label.group) for label in self.space.labels]
         return [
@@ -192,9 +195,17 @@ class _Counting:
                 name, group, int(yes[i]), int(no[i]), len(labels) - int(yes[i] + no[i]),
                 int(of_side["train"][i]), int(of_side["validation"][i]), int(of_side["test"][i]),
                 round(float(an_epoch[i]), 2), int(garments[i]),
+                [keys[order[n]] for n in np.flatnonzero(ordered[:, i])[:EXAMPLES]],
             )
             for i, (name, group) in enumerate(named)
         ]  # fmt: skip
+
+    def _order(self, chosen: Sequence[int], looks: Sequence[object]) -> list[int]:
+        """All photos by the seed, those of the sample first on which something is drawn."""
+        shuffled = list(range(len(self.dataset)))
+        random.Random(self.seed).shuffle(shuffled)
+        drawn = {i for i, look in zip(chosen, looks, strict=True) if isinstance(look, Look) and look.garments}
+        return sorted(shuffled, key=lambda i: i not in drawn)
 
     def _attributes(self, rows: NDArray[np.int8], counted: int, labels: NDArray[np.int8]) -> Attributes:
         num = self.num_categories

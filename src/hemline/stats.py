@@ -13,6 +13,8 @@ FORMAT = 1
 """Of `Stats.to_dict`; a key that is taken away or changes its meaning raises it."""
 RARE = 10
 """A label that fewer photos show is marked: nobody learns it, and its figures are noise."""
+EXAMPLES = 8
+"""Photos that are named for each label, at most."""
 PERCENTILES = (5, 25, 50, 75, 95)
 AREA_EDGES = tuple(10 ** (i / 6 - 5) for i in range(31))
 """Borders of the bins of mask areas, shares of the photo: six to a factor of ten."""
@@ -41,6 +43,8 @@ class LabelCount:
     """How often a photo that shows it is drawn an epoch."""
     garments: int
     """Drawn garments that show it, of those in `Garments.photos`."""
+    examples: list[str]
+    """Keys of photos that show it, picked by the seed; of those of the sample on which something is drawn, if any."""
 
     @property
     def known(self) -> int:

@@ -93,7 +93,7 @@ def times_said(part: SetStats) -> str:
 
 
 def _labels(part: SetStats) -> Table:
-    told = [label for label in part.labels if label.known]
+    told = [label for label in part.labels if label.yes]
     shown = sorted(told, key=lambda label: (label.group != "category", -label.yes))[:MOST_LABELS]
     repeated = any(round(label.an_epoch) != label.train for label in shown)
     columns: list[tuple[str, Callable[[LabelCount], float]]] = [
@@ -128,15 +128,21 @@ def _label_notes(part: SetStats, told: Sequence[LabelCount]) -> list[str]:
         notes.append(f"garments: those drawn in {sample_said(part)}.")
     if len(told) > MOST_LABELS:
         notes.append(f"{len(told) - MOST_LABELS} labels more: --json or --html FILE.")
+    if denied := [label.name for label in part.labels if label.no and not label.yes]:
+        notes.append(f"Shown by no photo, {len(denied)}: {_some(denied)}.")
     if silent := [label.name for label in part.labels if not label.known]:
-        more = ", ..." if len(silent) > 12 else ""
-        notes.append(f"Nothing is known of {len(silent)}: {', '.join(silent[:12])}{more}.")
+        notes.append(f"Nothing is known of {len(silent)}: {_some(silent)}.")
     known = pairs(part)
+    known = known if any(lift for lift, *_ in known) else []        # of single garments there are no pairs
     for what, some in (("Often", known[:MOST_PAIRS]), ("Seldom", known[::-1][:MOST_PAIRS])):
         said = [f"{a} + {b} ({lift:.1f})" for lift, a, b, _ in some if (lift > 1) == (what == "Often")]
         if said:
             notes.append(f"{what} together (times as by chance): {'; '.join(said)}.")
     return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:12], "..."] if len(names) > 12 else names)
 
 
 def _areas(part: SetStats) -> Table:
