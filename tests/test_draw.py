@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hemline.colour import Colour
-from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, place_tags, draw
+from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, draw, place_tags
 from hemline.labels import LabelSpace
 from hemline.masks import box
 from hemline.result import Garment, Result, ScoredLabel

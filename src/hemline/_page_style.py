@@ -22,7 +22,8 @@ a{color:var(--main);text-decoration:none}a:hover{text-decoration:underline}
 section>*{margin-bottom:20px}.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px;padding:0;margin:16px 0 20px}
 .tiles div{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}
-.tiles dt{color:var(--faint);font-size:13px}.tiles dd{margin:0;font-size:26px;font-weight:650;letter-spacing:-.02em;white-space:nowrap}
+.tiles dt{color:var(--faint);font-size:13px}.tiles dd{margin:0;font-size:26px;font-weight:650;letter-spacing:-.02em;
+white-space:nowrap}
 .tiles small{display:block;font-size:12.5px;font-weight:400;letter-spacing:0;white-space:normal;color:var(--faint)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:20px}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}

@@ -60,7 +60,7 @@ def heat_map(
                 tds.append('<td class="none" title="unknown"></td>')
                 continue
             heat, text, title = cell
-            strong = ' class="hot"' if heat > 0.55 else ""
+            strong = ' class="hot"' if heat > 0.72 else ""
             tds.append(f'<td{strong} style="--a:{heat:.2f}" title="{escape(title)}">{escape(text)}</td>')
         body.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(tds)}</tr>')
     kind = "heat turned" if turned else "heat wide"
@@ -159,7 +159,7 @@ def size_map(sizes: Sizes) -> str:
     largest = max(n for *_, n in counts)
     for w, h, n in sorted(counts, key=lambda count: -count[2]):
         x, y = place(w, h)
-        radius = 3 + 11 * math.sqrt(n / largest) if largest > 1 else 3
+        radius = 3 + 8 * math.sqrt(n / largest) if largest > 1 else 3
         said = f"{w} x {h}: {n:,} photos" if grid == 1 else f"about {w} x {h}: {n:,} photos"
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{said}</title></circle>')
     parts.append(f'<text class="axis" x="{left + side / 2}" y="{top + side + 38}" text-anchor="middle">width</text>')

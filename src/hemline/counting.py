@@ -283,8 +283,9 @@ def _together(labels: NDArray[np.int8], names: Sequence[str]) -> Together:
     both, of_known, both_known = yes.T @ yes, yes.T @ known, known.T @ known
     with np.errstate(divide="ignore", invalid="ignore"):
         share = both / of_known
-        share[:, ~(labels[:, shown] == 0).any(0)] = np.nan    # of what is never denied, all that is known is yes
-        by_chance = np.where(np.isnan(share), np.nan, of_known * of_known.T / both_known)
+        share[(both == of_known) & (of_known < both.diagonal()[:, None])] = np.nan    # only yes is ever said of both
+        by_chance = of_known * of_known.T / both_known
+        by_chance[np.isnan(share) | np.isnan(share.T)] = np.nan
     names = [names[c] for c in shown]
     return Together(names, both.astype(int).tolist(), _or_none(share), _or_none(by_chance))
 

@@ -66,7 +66,7 @@ class Together:
     """Photos that show both; on the diagonal, that show the one."""
     share: list[list[float | None]]
     """Of the photos that show the row's category, and of which the column's is known, the share that shows both. None
-    also for a column that is denied of no photo: all that is known of it is yes."""
+    also where the column is denied of none of these photos and unknown of some: then only yes was ever said."""
     by_chance: list[list[float | None]]
     """In how many photos both would be shown if they had nothing to do with each other, among those of which both are
     known."""

@@ -13,7 +13,17 @@ from scipy.spatial.distance import squareform
 
 from hemline import __version__
 from hemline._page_style import SCRIPT, STYLE
-from hemline.charts import Cell, area_strips, bar, heat_map, known_bar, parts_bar, size_map, sort_table, times_bars
+from hemline.charts import (
+    Cell,
+    area_strips,
+    bar,
+    heat_map,
+    known_bar,
+    parts_bar,
+    size_map,
+    sort_table,
+    times_bars,
+)
 from hemline.checkpoint import whole_file
 from hemline.config import Config
 from hemline.data.loading import Source
@@ -109,10 +119,11 @@ def _overview(stats: Stats) -> str:
     chunks = range(0, len(rows), few)
     tables = [heat_map(rows[i : i + few], names, cells[i : i + few], "photos", turned=False) for i in chunks]
     table = f'<div class="beside">{"".join(tables)}</div>'
+    taught = "Photos that show a label. Hatched: nobody said; 0: what is known is its absence."
     return (
         "<section><h2>Together</h2>"
         + _card("An epoch", "Photos drawn an epoch, by dataset: their weights and repeats in the recipe.", epoch)
-        + _card("What each set teaches", "Photos that show a label. Hatched: nobody said; 0: what is known is its absence.", table)
+        + _card("What each set teaches", taught, table)
         + "</section>"
     )
 
@@ -148,7 +159,7 @@ def _section(number: int, part: SetStats, pictures: Mapping[str, Strip]) -> str:
     if part.areas:
         areas = sorted(part.areas, key=lambda area: -area.percentiles[2])
         what = (
-            f"Shares of the photo, from {sample_said(part)}; of a category, each garment's own. Bar: half of the masks; "
+            f"Shares of the photo, from {sample_said(part)}; of a category, each garment's own. Bar: half of them; "
             "line: nine of ten; dot: the median; the scale is logarithmic."
         )
         parts.append(_card("Mask areas", what, area_strips(areas) + _area_table(part)))
@@ -232,7 +243,8 @@ def _label_table(part: SetStats, shown: Sequence[LabelCount]) -> str:
         ("of which nothing is known", [x.name for x in part.labels if not x.known]),
     ):
         if names:
-            said += f"<details><summary>{len(names):,} labels {what}</summary><p>{escape(', '.join(names))}</p></details>"
+            listed = escape(", ".join(names))
+            said += f"<details><summary>{len(names):,} labels {what}</summary><p>{listed}</p></details>"
     return sort_table([*heads, *((name, "descending") for name, _ in columns)], rows) + said
 
 
@@ -261,7 +273,7 @@ def _co_occurrence(together: Together) -> str:
     names = [together.names[i] for i in order]
     what = (
         "Of the photos that show the row's category, and of which the column's is known, the percentage that shows "
-        "both. Rows that keep the same company stand together. Over all photos."
+        "both; hatched where only yes is ever said. Rows that keep the same company stand together. Over all photos."
     )
     return _card("What is worn together", what, heat_map(names, names, cells, "% of the row"))
 

@@ -36,9 +36,7 @@ def percent(share: float) -> str:
     """A share of 0..1 in words that stay short: `12 %`, `0.3 %`, `<0.01 %`."""
     if 0 < share < 0.0001:
         return "<0.01 %"
-    if 0 < share < 0.00995:
-        return f"{100 * share:.2g} %"
-    return f"{100 * share:.0f} %" if share > 0.0995 or share == 0 else f"{100 * share:.1f} %"
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
 
 
 def pairs(part: SetStats) -> list[tuple[float, str, str, int]]:

@@ -43,14 +43,20 @@ def strips(part: SetStats, source: Source, space: LabelSpace, *, each: int, work
     for number in range(len(space.categories)):
         for key in part.labels[number].examples[:each]:
             wanted.setdefault(position[key], []).append(number)
-    found: dict[str, Strip] = {}
+    found: dict[tuple[int, str], bytes] = {}
     indices = sorted(wanted)
     look = partial(_pictures, wanted=wanted, space=space)
     for index, pictures in zip(indices, visit(source.dataset, indices, look, workers=workers), strict=True):
         if not isinstance(pictures, HemlineError):
-            for number, picture in zip(wanted[index], pictures, strict=True):
-                found.setdefault(space.categories[number].name, []).append((source.dataset.keys[index], picture))
-    return found
+            key = source.dataset.keys[index]
+            found.update({(number, key): picture for number, picture in zip(wanted[index], pictures, strict=True)})
+    strips = {
+        category.name: [
+            (key, found[number, key]) for key in part.labels[number].examples[:each] if (number, key) in found
+        ]
+        for number, category in enumerate(space.categories)
+    }
+    return {name: strip for name, strip in strips.items() if strip}
 
 
 def _pictures(dataset: Dataset, index: int, *, wanted: dict[int, list[int]], space: LabelSpace) -> list[bytes]:
