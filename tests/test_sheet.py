@@ -79,6 +79,14 @@ def test_the_sheet_holds_as_many_cells_as_photos():
     assert (np.asarray(sheet(photos=2, seed=0)) == np.asarray(two)).all()
 
 
+def test_many_garments_are_named_up_to_a_number(monkeypatch):
+    whole = sheet(label="winter")
+    monkeypatch.setattr("hemline.sheet.MOST_LINES", 1)
+    cut = sheet(label="winter")
+    assert cut.size != whole.size
+    assert cut.height > 450                                 # the photo is as large as before
+
+
 def test_only_photos_with_the_label_and_of_the_side():
     tinted = [int(a * 0.76 + b * 0.24) for a, b in zip(COLOURS[COAT], PALETTE[0], strict=True)]
     assert (np.asarray(sheet(label="coat")) == tinted).all(-1).any()

@@ -49,7 +49,7 @@ CELL, TALLEST, GAP = 300, 450, 20
 UNIT = 13
 """Height of a line of text."""
 MOST_LINES = 12
-"""Lines of labels below a photo."""
+"""Garments that are named below a photo, the largest."""
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 MOST_PIXELS = 16383
 """The longest side of a sheet: what WebP holds, the least of the formats."""
@@ -250,8 +250,7 @@ def _hatch(picture: Pixels, mask: Pixels) -> None:
 
 def _caption(sample: Sample, labels: NDArray[np.int8], things: Sequence[Thing], space: LabelSpace) -> Image.Image:
     """Garments by number, then what is said of the photo as a whole, then how much is known."""
-    lines = 2 + MOST_LINES + len(things)
-    pixels = np.full((round(2 * UNIT * (lines + MOST_LINES + 6)), CELL, 3), PAPER, np.uint8)
+    pixels = np.full((round(4 * UNIT * (MOST_LINES + 4)), CELL, 3), PAPER, np.uint8)      # more than it takes
     font, small = font_of(UNIT), font_of(round(0.86 * UNIT))
     y, indent = 0.9 * UNIT, 1.9 * UNIT
     entries = []
@@ -266,6 +265,9 @@ def _caption(sample: Sample, labels: NDArray[np.int8], things: Sequence[Thing], 
         pen.text((indent, top), _cut(plain_text(thing.name), font, CELL - indent), INK, font)
         for i, line in enumerate(_wrapped(thing.attributes, small, CELL - indent, 2)):
             pen.text((indent, top + 1.3 * UNIT + 1.15 * UNIT * i), line, FAINT, small)
+    if len(things) > MOST_LINES:
+        pen.text((indent, y), f"and {len(things) - MOST_LINES} smaller ones", FAINT, small)
+        y += 1.4 * UNIT
     drawn = {name for thing in things for name in [thing.name, *thing.attributes]}
     names = [c.name for c in space.categories] + [label.name for label in space.labels]
     words = [names[i] for i in np.flatnonzero(labels == 1) if names[i] not in drawn]
