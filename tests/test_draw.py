@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hemline.colour import Colour
-from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, _place_tags, draw
+from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, draw, place_tags
 from hemline.labels import LabelSpace
 from hemline.masks import box
 from hemline.result import Garment, Result, ScoredLabel
@@ -111,7 +111,7 @@ def test_the_palette_stays_apart_for_colour_blind_eyes(cones: Any) -> None:
 def test_tags_lie_on_wide_garments_and_beside_small_ones() -> None:
     wide = rectangle(800, 600, slice(200, 500), slice(150, 450)).astype(np.uint8)
     small = rectangle(800, 600, slice(100, 108), slice(280, 330)).astype(np.uint8)
-    tags = _place_tags([wide, None, small], 13.0)
+    tags = place_tags([wide, None, small], 13.0)
     assert set(tags) == {0, 2}
     assert tags[0].anchor is None
     assert wide[round(tags[0].centre[1]), round(tags[0].centre[0])]
@@ -125,7 +125,7 @@ def test_tags_lie_on_wide_garments_and_beside_small_ones() -> None:
 
 def test_tags_keep_apart() -> None:
     masks = [rectangle(800, 600, slice(300 + 4 * i, 303 + 4 * i), slice(290, 320)).astype(np.uint8) for i in range(12)]
-    centres = [tag.centre for tag in _place_tags(masks, 13.0).values()]
+    centres = [tag.centre for tag in place_tags(masks, 13.0).values()]
     assert len(centres) == 12
     assert all(13 <= x <= 587 and 13 <= y <= 787 for x, y in centres)
     assert min(np.hypot(a[0] - b[0], a[1] - b[1]) for a, b in combinations(centres, 2)) >= 26

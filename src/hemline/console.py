@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.licenses import Licenses
     from hemline.report import Report
     from hemline.result import Garment, Result, ScoredLabel
+    from hemline.stats import Stats
     from hemline.tagger import Failure
     from hemline.train import StepReport
 
@@ -352,6 +353,15 @@ def show_licenses(found: Licenses) -> None:
     from hemline.licenses import licenses_table
 
     for table in licenses_table(found):
+        answers().print(table)
+
+
+@_on_stdout()
+def show_stats(stats: Stats) -> None:
+    """Print what datasets hold."""
+    from hemline.stats_table import stats_tables
+
+    for table in stats_tables(stats):
         answers().print(table)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from hemline._exits import clean_exit, needs_train
 
 app = typer.Typer(no_args_is_help=True, help="Look at datasets before a day is spent on them.")
 
@@ -16,3 +20,83 @@ Sets = Annotated[
     ),
 ]
 """What every command is asked about; `hemline.data.asked.config_of` reads it."""
+FLAG = ""  # a flag takes no value, so its help names none
+
+
+class Side(StrEnum):
+    """Which photos of a dataset."""
+
+    ALL = "all"
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@app.command(no_args_is_help=True)
+def stats(
+    sets: Sets,
+    photos: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Photos of each set to read for what needs pixels.")
+    ] = 500,
+    every: Annotated[bool, typer.Option("--all", metavar=FLAG, help="Read all photos.")] = False,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed reads other photos.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with plots: one file, no network.")
+    ] = None,
+) -> None:
+    """Count what datasets hold: labels, garments, mask areas, photo sizes, and how often photos are drawn.
+
+    - `hemline data stats ccp=photos/ccp --html ccp.html`
+    - `hemline data stats my_recipe.yaml repeat=0.01`
+    """
+    with clean_exit(), needs_train("data stats"):
+        from hemline import console
+        from hemline.counting import statistics
+        from hemline.data.asked import config_of, opened
+
+        if html is not None:
+            from hemline.stats_page import wrong_page_file
+
+            wrong_page_file(html)
+        config = config_of(sets)
+        space, sources = opened(config)
+        with console.Counter() as counter:
+            found = statistics(config, space, sources, photos=None if every else photos, seed=seed, progress=counter)
+        if html is not None:
+            from hemline.stats_page import write_page
+
+            write_page(html, found, config, space, sources)
+            console.note(f"{html}: {html.stat().st_size / 1e6:.1f} MB; a browser shows it")
+        if as_json:
+            console.plain_json(found.to_dict())
+        else:
+            console.show_stats(found)
+
+
+@app.command(no_args_is_help=True)
+def show(
+    sets: Sets,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .jpg, .png or .webp.")],
+    photos: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="Photos in all.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed picks others.")] = 0,
+    label: Annotated[str | None, typer.Option(metavar="NAME", help="Only photos that show this label.")] = None,
+    split: Annotated[Side, typer.Option(help="Which side of the split.")] = Side.ALL,
+) -> None:
+    """Draw a contact sheet: photos with what is drawn on them, and their labels below.
+
+    - `hemline data show ccp=photos/ccp --out sheet.jpg --label coat`
+    """
+    with clean_exit(), needs_train("data show"):
+        from hemline import console
+        from hemline.data.asked import config_of, opened
+        from hemline.sheet import contact_sheet, save_sheet, wrong_sheet_file
+
+        wrong_sheet_file(out)
+        config = config_of(sets)
+        space, sources = opened(config)
+        sheet = contact_sheet(config, space, sources, photos=photos, seed=seed, label=label, split=split.value)
+        save_sheet(sheet, out)
+        console.plain(str(out))

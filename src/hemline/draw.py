@@ -58,12 +58,12 @@ def draw(photo: Pixels, result: Result) -> Image.Image:
     size, unit = _sizes(*photo.shape[:2])
     method = cv2.INTER_AREA if size[0] < photo.shape[1] else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
-    colours = _colours_of(result.garments)
+    colours = colours_of([garment.category_id for garment in result.garments])
     masks = [_resize(garment.mask, size) for garment in result.garments]
     for mask, colour in zip(masks, colours, strict=True):
         if mask is not None:
-            _fill_and_outline(picture, mask, colour, unit)
-    drawn = _draw_tags(picture, _place_tags(masks, 0.72 * unit), colours, unit)
+            fill_and_outline(picture, mask, colour, unit)
+    drawn = draw_tags(picture, place_tags(masks, 0.72 * unit), colours, unit)
     legend = _legend(result, colours, unit, size[1])
     sheet = Image.new("RGB", (size[0] + legend.width, max(size[1], legend.height)), PAPER)
     sheet.paste(drawn, (0, 0))
@@ -87,11 +87,11 @@ def _resize(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> Pixels | N
     return drawn if drawn.any() else None
 
 
-def _colours_of(garments: Sequence[Garment]) -> list[RGB]:
-    """A colour for each garment: its category's own, or the next free one where a larger garment has that."""
+def colours_of(categories: Sequence[int]) -> list[RGB]:
+    """A colour for each garment by its category's id, or the next free one where a garment before it has that."""
     taken: list[int] = []
-    for garment in garments:
-        choice = garment.category_id % len(PALETTE)
+    for category in categories:
+        choice = category % len(PALETTE)
         while choice in taken and len(taken) < len(PALETTE):
             choice = (choice + 5) % len(PALETTE)
         taken.append(choice)
@@ -101,7 +101,8 @@ def _colours_of(garments: Sequence[Garment]) -> list[RGB]:
 # -- on the photo ----------------------------------------------------------------------------------------------
 
 
-def _fill_and_outline(picture: Pixels, mask: Pixels, colour: RGB, unit: int) -> None:
+def fill_and_outline(picture: Pixels, mask: Pixels, colour: RGB, unit: int) -> None:
+    """Fill a mask (H, W) of 0 and 1 with a colour on a picture, and outline it; `unit` is the height of a line."""
     x, y, width, height = cv2.boundingRect(mask)
     crop = slice(y, y + height), slice(x, x + width)
     inside = mask[crop].view(np.bool_)
@@ -119,7 +120,7 @@ def _light(colour: RGB) -> RGB:
     return red, green, blue
 
 
-def _place_tags(masks: Sequence[Pixels | None], radius: float) -> dict[int, Tag]:
+def place_tags(masks: Sequence[Pixels | None], radius: float) -> dict[int, Tag]:
     """A place for the tag of each mask: on the garment where it is wide enough, else beside it with a line.
 
     Tags do not overlap where there is room. Worked out on small copies of the masks.
@@ -180,7 +181,8 @@ def _scaled(point: tuple[int, int], scale: float) -> tuple[float, float]:
     return (point[0] + 0.5) * scale, (point[1] + 0.5) * scale
 
 
-def _draw_tags(picture: Pixels, places: dict[int, Tag], colours: Sequence[RGB], unit: int) -> Image.Image:
+def draw_tags(picture: Pixels, places: dict[int, Tag], colours: Sequence[RGB], unit: int) -> Image.Image:
+    """Draw the discs where `place_tags` put them, numbered from 1, each in the colour of its garment."""
     thin = max(1, round(unit / 9))
     for tag in places.values():
         if tag.anchor is not None:
@@ -188,15 +190,15 @@ def _draw_tags(picture: Pixels, places: dict[int, Tag], colours: Sequence[RGB], 
             for colour, thickness in ((DARK, 3 * thin), (LIGHT, thin)):
                 cv2.line(picture, ends[0], ends[1], colour, thickness, cv2.LINE_AA, shift=4)
     for i, tag in places.items():
-        _disc(picture, tag.centre, 0.72 * unit, colours[i], unit)
+        disc(picture, tag.centre, 0.72 * unit, colours[i], unit)
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
     for i, tag in places.items():
-        _number(pen, tag.centre, i + 1, colours[i], unit)
+        disc_number(pen, tag.centre, i + 1, colours[i], unit)
     return image
 
 
-def _disc(picture: Pixels, centre: tuple[float, float], radius: float, colour: RGB, unit: int) -> None:
+def disc(picture: Pixels, centre: tuple[float, float], radius: float, colour: RGB, unit: int) -> None:
     """A disc with a light and a dark rim."""
     at = round(centre[0] * 16 - 8), round(centre[1] * 16 - 8)
     rim = max(1.0, unit / 16)
@@ -204,9 +206,10 @@ def _disc(picture: Pixels, centre: tuple[float, float], radius: float, colour: R
         cv2.circle(picture, at, round((radius + more) * 16), fill, -1, cv2.LINE_AA, shift=4)
 
 
-def _number(pen: ImageDraw.ImageDraw, centre: tuple[float, float], number: int, colour: RGB, unit: int) -> None:
+def disc_number(pen: ImageDraw.ImageDraw, centre: tuple[float, float], number: int, colour: RGB, unit: int) -> None:
+    """Write the number of a disc that `disc` drew."""
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    font = _font(round(unit * (0.95 if number < 10 else 0.78)))
+    font = font_of(round(unit * (0.95 if number < 10 else 0.78)))
     pen.text(centre, str(number), INK if bright else LIGHT, font, anchor="mm", stroke_width=unit / 60)
 
 
@@ -240,11 +243,11 @@ def _legend(result: Result, colours: Sequence[RGB], unit: int, height: int) -> I
 
 def _title(result: Result, unit: int, width: int) -> Image.Image:
     image = Image.new("RGB", (width, round(2.9 * unit)), PAPER)
-    pen, small = ImageDraw.Draw(image), _font(round(0.8 * unit))
+    pen, small = ImageDraw.Draw(image), font_of(round(0.8 * unit))
     count = len(result.garments)
     said = f"{count} garment{'' if count == 1 else 's'}" if count else "no garment found"
-    pen.text((0, 0), said, INK, _font(round(1.25 * unit)), stroke_width=unit / 60)
-    pen.text((0, 1.5 * unit), _fitted(_plain(result.photo), small, width), FAINT, small)
+    pen.text((0, 0), said, INK, font_of(round(1.25 * unit)), stroke_width=unit / 60)
+    pen.text((0, 1.5 * unit), fitted(plain_text(result.photo), small, width), FAINT, small)
     return image
 
 
@@ -253,13 +256,13 @@ def _entry(number: int, garment: Garment, colour: RGB, unit: int, width: int) ->
     indent = round(2.25 * unit)
     pixels = np.full((14 * unit, width, 3), PAPER, np.uint8)
     centre = 0.95 * unit, 1.05 * unit
-    _disc(pixels, centre, 0.72 * unit, colour if garment.mask is not None else PAPER, unit)
+    disc(pixels, centre, 0.72 * unit, colour if garment.mask is not None else PAPER, unit)
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
-    _number(pen, centre, number, colour if garment.mask is not None else PAPER, unit)
-    font, small = _font(unit), _font(round(0.82 * unit))
+    disc_number(pen, centre, number, colour if garment.mask is not None else PAPER, unit)
+    font, small = font_of(unit), font_of(round(0.82 * unit))
     score = f"{garment.score:.2f}"
-    name = _fitted(_plain(garment.category), font, width - indent - round(font.getlength(score)) - unit)
+    name = fitted(plain_text(garment.category), font, width - indent - round(font.getlength(score)) - unit)
     pen.text((indent, 0.42 * unit), name, INK, font, stroke_width=unit / 70)
     pen.text((width, 0.42 * unit), score, FAINT, font, anchor="ra")
     y = 1.75 * unit
@@ -273,7 +276,7 @@ def _entry(number: int, garment: Garment, colour: RGB, unit: int, width: int) ->
 def _notes(garment: Garment, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Attributes, surest first, in lines that fit; and a word where the mask is not the network's own answer."""
     surest = sorted(garment.attributes, key=lambda attribute: -attribute.score)[:MAX_ATTRIBUTES]
-    words = [_plain(attribute.label) for attribute in surest]
+    words = [plain_text(attribute.label) for attribute in surest]
     if garment.found_by == "label":
         words += ["named by the whole photo", "place unknown" if garment.mask is None else "place guessed"]
     lines: list[str] = []
@@ -282,7 +285,7 @@ def _notes(garment: Garment, font: ImageFont.FreeTypeFont, width: int) -> list[s
         if lines and font.getlength(joined) <= width:
             lines[-1] = joined
         else:
-            lines.append(_fitted(word, font, width))
+            lines.append(fitted(word, font, width))
     return lines
 
 
@@ -309,12 +312,12 @@ def _swatches(
     return y + 1.25 * unit
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """The text in signs that the built-in font has."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode("ascii").replace("?", "_")
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, its beginning cut off where it is too long: the end of a path says more."""
     while text and font.getlength(text) > width:
         text = "…" + text.removeprefix("…")[1:] if len(text) > 2 else ""
@@ -322,7 +325,8 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 @lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """The built-in font at a size in pixels."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):              # a Pillow built without FreeType
         raise ImportError("drawing needs a Pillow with FreeType: pip install --force-reinstall pillow")

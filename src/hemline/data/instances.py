@@ -154,6 +154,10 @@ class InstanceSet:
         categories = [self.index.categories[self.index.category[n]] for n in numbers]
         return self.knowledge.photo_of(categories, [self.labels(n) for n in numbers])
 
+    def garment_labels(self, index: int) -> list[NDArray[np.int8]]:
+        """(L,) what is known of each garment of a photo."""
+        return [self.labels(n) for n in self.of_photo(index)]
+
     def of_photo(self, index: int) -> range:
         """Numbers of the garments of a photo."""
         return range(int(self.index.first[index]), int(self.index.first[index + 1]))
