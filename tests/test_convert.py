@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pycocotools.coco import COCO
+from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from hemline.cli import app

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from PIL import Image
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from hemline import __version__
-from hemline.data.packed import area, rle_of_borders, text_of_borders
+from hemline.data.packed import Borders, area, rle_of_borders, text_of_borders
 from hemline.data.pages import ASSUMED, DENIED, Page
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
@@ -218,16 +218,22 @@ def _index_map(page: Page, work: Work) -> NDArray[np.uint8]:
     layers += [(1 + channel, borders) for channel, borders in page.pixels]
     layers += [(1 + garment.category, garment.borders) for garment in garments]
     flat = np.zeros(page.size[0] * page.size[1], np.uint8)
-    times = np.zeros(flat.size + 1, np.int32)             # how many more garments cover a pixel than the one before
     for value, borders in layers:
         for begin, end in borders.reshape(-1, 2).tolist():
             flat[begin:end] = value
-    for garment in garments:
-        np.add.at(times, garment.borders, np.tile([1, -1], len(garment.borders) // 2))
-    work.lost[SHARED] += int((np.cumsum(times) > 1).sum())
+    work.lost[SHARED] += _shared([garment.borders for garment in garments])
     work.lost[MERGED] += len(garments) - len({garment.category for garment in garments})
     work.lost[WORDLESS] += sum(len(garment.attributes) for garment in garments)
-    return np.ascontiguousarray(flat.reshape(page.size[1], page.size[0]).T)
+    return cv2.transpose(flat.reshape(page.size[1], page.size[0]))  # type: ignore[return-value]
+
+
+def _shared(masks: Sequence[Borders]) -> int:
+    """Pixels that two masks or more cover."""
+    places = np.concatenate([np.zeros(0, np.int64), *masks])
+    turns = np.concatenate([np.zeros(0, np.int64), *(np.tile([1, -1], len(mask) // 2) for mask in masks)])
+    order = np.argsort(places, kind="stable")
+    times = np.cumsum(turns[order])[:-1]
+    return int(np.diff(places[order])[times > 1].sum())
 
 
 def _palette(num: int) -> list[int]:
