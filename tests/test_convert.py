@@ -5,6 +5,7 @@ import json
 import os
 import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,11 +324,13 @@ def test_strict_writes_nothing_that_loses(tmp_path):
     assert convert(data, SPACE, tmp_path / "out", "coco", strict=True).garments == 4
 
 
-def test_the_folder_is_new_or_empty(tmp_path):
+def test_the_folder_is_new_or_empty(tmp_path, monkeypatch):
     data = overlapping(tmp_path)
     (tmp_path / "out").mkdir()
-    assert convert(data, SPACE, tmp_path / "out", "coco").garments == 4
-    for taken in (tmp_path / "out", tmp_path / "2.png"):
+    monkeypatch.chdir(tmp_path / "out")
+    assert convert(data, SPACE, Path(), "coco").garments == 4
+    assert (tmp_path / "out/labels.yaml").is_file()
+    for taken in (tmp_path / "out", tmp_path / "2.png", Path("/")):
         with pytest.raises(DataError, match="holds something already"):
             convert(data, SPACE, taken, "coco")
     with pytest.raises(DataError, match=r"cannot be written: .*2\.png.*nothing of it is kept"):

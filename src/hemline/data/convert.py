@@ -125,7 +125,8 @@ def _names(dataset: Dataset) -> list[str]:
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its place when it is whole."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    out = out.resolve()                                   # `.` has no name
+    temporary = out.parent / f".{out.name}.{os.getpid()}"
     try:
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise DataError(f"{out}: holds something already; name a folder that is new or empty")
