@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from hemline.errors import PhotoError
-from hemline.photo import PHOTO_SUFFIXES, Canvas, Found, Frame, find_photos, place, search, unplace
+from hemline.photo import (
+    PHOTO_SUFFIXES,
+    Canvas,
+    Found,
+    Frame,
+    find_photos,
+    photo_size,
+    place,
+    read_photo,
+    search,
+    unplace,
+)
 from hemline.predict import gather
 from hemline.tagger import Failure
 from tests.photos import scene
@@ -265,3 +277,16 @@ def test_maps_whose_stride_is_no_whole_number() -> None:
     np.testing.assert_allclose(
         unplace(maps, frame, (48, 32))[0], reference(maps[0], frame, (48, 32), (40, 31)), atol=1e-3
     )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_file_is_that_of_its_photo(orientation: int, kind: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "photo"
+    Image.new("RGB", (6, 4)).save(file, kind, exif=exif)
+    assert photo_size(file) == read_photo(file).shape[:2] == ((4, 6) if orientation < 5 else (6, 4))
+    file.write_bytes(b"GIF89a")
+    with pytest.raises(PhotoError, match="not a whole image"):
+        photo_size(file)

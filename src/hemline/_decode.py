@@ -30,6 +30,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = {_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8]}  # they swap height and width
 
 
 def decode(source: IO[bytes] | Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
@@ -46,12 +47,30 @@ def decode(source: IO[bytes] | Image.Image, name: str, max_pixels: int) -> NDArr
     Raises:
         PhotoError: the only error, whatever the bytes.
     """
+    with _one_error(name):
+        if isinstance(source, Image.Image):
+            return _pixels(source, name, max_pixels)
+        with _open(source, name) as image:
+            return _pixels(image, name, max_pixels)
+
+
+def size_of(stream: IO[bytes], name: str) -> tuple[int, int]:
+    """(height, width) that `decode` would give, from the head of the file alone where its kind allows.
+
+    Raises:
+        PhotoError: the only error, whatever the bytes.
+    """
+    with _one_error(name), _open(stream, name) as image:
+        lying = _TURNS.get(_orientation(image)) in _LYING
+        return (image.width, image.height) if lying else (image.height, image.width)
+
+
+@contextmanager
+def _one_error(name: str) -> Iterator[None]:
+    """Whatever Pillow raises, as a `PhotoError`."""
     try:
         with _quiet_pillow():
-            if isinstance(source, Image.Image):
-                return _pixels(source, name, max_pixels)
-            with _open(source, name) as image:
-                return _pixels(image, name, max_pixels)
+            yield
     except PhotoError:
         raise
     except UnidentifiedImageError as error:

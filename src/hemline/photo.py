@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemline._decode import check_size, decode
+from hemline._decode import check_size, decode, size_of
 from hemline.errors import PhotoError
 
 Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -146,6 +146,16 @@ def read_photo(
     raise PhotoError(
         f"a photo is a path, the bytes of a file, a PIL image or a numpy array, not {type(source).__name__}"
     )
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a photo as `read_photo` gives it, without decoding it where its kind allows.
+
+    Raises:
+        PhotoError: the photo cannot be found or opened.
+    """
+    with _open(path) as stream:
+        return size_of(stream, str(path))
 
 
 def place(photo: NDArray[np.uint8], size: tuple[int, int]) -> Canvas:

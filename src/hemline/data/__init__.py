@@ -13,6 +13,7 @@ position and makes samples without any randomness:
     photo_labels(index) -> (L,)      what is known of the whole photo, without reading its pixels
     garment_labels(index) -> list of (L,)    what is known of each garment, without reading pixels (optional: a set
                                      without it is asked for its samples)
+    photo_file(index) -> Path        the file of a photo, where it is one and is shown whole (optional)
     label_space(path, *, options...) -> LabelSpace    static: the label space of the set's own words (`labels: data`);
                                      a set without it speaks only in spaces that teach it
 """

@@ -131,7 +131,7 @@ class InstanceSet:
             DataError: a mask is damaged, or the photo is not the one that was labelled.
             PhotoError: the photo cannot be read.
         """
-        photo = read_photo(self.path / self.index.photos[index])
+        photo = read_photo(self.photo_file(index))
         numbers, masks = [], []
         undrawn = []
         for number in self.of_photo(index):
@@ -157,6 +157,10 @@ class InstanceSet:
     def garment_labels(self, index: int) -> list[NDArray[np.int8]]:
         """(L,) what is known of each garment of a photo."""
         return [self.labels(n) for n in self.of_photo(index)]
+
+    def photo_file(self, index: int) -> Path:
+        """The file of a photo."""
+        return self.path / self.index.photos[index]
 
     def of_photo(self, index: int) -> range:
         """Numbers of the garments of a photo."""
@@ -200,6 +204,19 @@ class InstanceSet:
         """(height, width) that the labels of a photo were drawn at."""
         height, width = self.index.sizes[index].tolist()
         return height, width
+
+    def check_size(self, index: int, size: tuple[int, int]) -> None:
+        """Check that a photo of this (height, width) may be the one that was labelled.
+
+        Raises:
+            DataError: its sides have another ratio.
+        """
+        drawn = self.size_of(index)
+        if abs(size[0] / drawn[0] * drawn[1] / size[1] - 1) > ASPECT:
+            raise DataError(
+                f"{self.name}: {self.photo_file(index)} is {size[0]} x {size[1]}; its labels were drawn on "
+                f"{drawn[0]} x {drawn[1]}: it is another photo, or cropped, or turned"
+            )
 
     @cached_property
     def _texts(self) -> list[mmap.mmap]:
@@ -248,13 +265,7 @@ class InstanceSet:
         """The map at the photo's size: publishers label photos at one size and ship them at another."""
         if segments.shape == photo.shape[:2]:
             return segments
-        factors = np.array(photo.shape[:2]) / segments.shape
-        if abs(factors[0] / factors[1] - 1) > ASPECT:
-            raise DataError(
-                f"{self.name}: {self.path / self.index.photos[index]} is {photo.shape[0]} x {photo.shape[1]}; its "
-                f"labels were drawn on {segments.shape[0]} x {segments.shape[1]}: it is another photo, or cropped, or "
-                "turned"
-            )
+        self.check_size(index, (photo.shape[0], photo.shape[1]))
         return cv2.resize(segments, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
