@@ -32,9 +32,11 @@ from hemline.config import OF_DATA, Config, Data
 from hemline.data.ccp import CCP
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
+from hemline.data.deepfashion import DeepFashion
 from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
+from hemline.data.table import Table
 from hemline.errors import DataError, LabelError
 from hemline.labels import LabelSpace, load_label_space
 
@@ -63,7 +65,9 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "ccp": CCP,
     "clothing_attributes": ClothingAttributes,
     "clothing_dataset": ClothingDataset,
+    "deepfashion": DeepFashion,
     "synthetic": Synthetic,
+    "table": Table,
 }
 
 
