@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from hemline.errors import DataError, in_short
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
 DELIMITERS = ",;\t"
-CHUNK = 65536
-"""Rows read at a time."""
+CHUNK = 1024
+"""Rows read at a time: few, so that they are let go before Python looks for garbage among them."""
+BEGINNING = 65536
+"""Characters that the delimiter is told from."""
 
 
 class Column(NamedTuple):
@@ -102,7 +104,7 @@ def read_cells(file: Path) -> Cells:
 def _read_text(file: Path) -> Cells:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            delimiter = _delimiter(text.read(CHUNK))
+            delimiter = _delimiter(text.read(BEGINNING))
             text.seek(0)
             return _coded(file, csv.reader(text, delimiter=delimiter), delimiter)
     except UnicodeDecodeError as error:
@@ -132,8 +134,8 @@ def _coded(file: Path, reader: Iterator[list[str]], delimiter: str) -> Cells:
     damaged: dict[int, str] = {}
     rows = 0
     while taken := list(islice(reader, CHUNK)):
-        chunk = [row for row in taken if any(row)]
-        if any(len(row) != len(names) for row in chunk):
+        chunk = list(filter(any, taken))
+        if set(map(len, chunk)) - {len(names)}:
             chunk = [_fitted(row, len(names), rows + i, damaged) for i, row in enumerate(chunk)]
         rows += len(chunk)
         for cells, numbers, part in zip(zip(*chunk, strict=True), known, parts, strict=False):   # no row: no column

@@ -194,18 +194,18 @@ def _coarse_attributes(
                 for line in chunk:
                     number += 1
                     name, _, rest = line.strip().partition(b" ")
-                    # one character a value: "-1" becomes "2", blanks go
-                    told = rest.translate(None, b" \t").replace(b"-1", b"2")
-                    if len(told) == width and not told.translate(None, b"012"):
+                    # one character a value: "-1" becomes "n", blanks go
+                    told = rest.translate(None, b" \t").replace(b"-1", b"n")
+                    if len(told) == width and not told.translate(None, b"01n"):
                         positions[name.decode(errors="replace")] = rows
                         rows += 1
                         values.append(told)
                     elif name:
                         what = f"{name.decode(errors='replace')} has no {width} values of 1, -1 and 0"
                         problems.append(Problem("bad row", str(file), f"line {number}", what))
-                digits = np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
-                yes.append(np.packbits(digits == ord("1"), axis=1))
-                no.append(np.packbits(digits == ord("2"), axis=1))
+                letters = np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
+                yes.append(np.packbits(letters == ord("1"), axis=1))
+                no.append(np.packbits(letters == ord("n"), axis=1))
     except OSError as error:
         raise DataError(f"deepfashion: {file} cannot be read ({error})") from error
     if not begun or not begun[0].strip().isdigit():
