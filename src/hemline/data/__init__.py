@@ -37,6 +37,7 @@ from hemline.data.cfpd import CFPD
 from hemline.data.clothing_attributes import ClothingAttributes
 from hemline.data.clothing_dataset import ClothingDataset
 from hemline.data.coco import COCO
+from hemline.data.deepfashion import DeepFashion
 from hemline.data.fashionpedia import Fashionpedia
 from hemline.data.folder import Folder
 from hemline.data.imaterialist2019 import IMaterialist2019
@@ -44,6 +45,7 @@ from hemline.data.imaterialist2020 import IMaterialist2020
 from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.synthetic import Synthetic
+from hemline.data.table import Table
 from hemline.errors import DataError, LabelError
 from hemline.labels import LabelSpace, load_label_space
 
@@ -74,11 +76,13 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "clothing_attributes": ClothingAttributes,
     "clothing_dataset": ClothingDataset,
     "coco": COCO,
+    "deepfashion": DeepFashion,
     "fashionpedia": Fashionpedia,
     "folder": Folder,
     "imaterialist2019": IMaterialist2019,
     "imaterialist2020": IMaterialist2020,
     "synthetic": Synthetic,
+    "table": Table,
 }
 
 

@@ -110,14 +110,18 @@ class Knowledge:
                     labels[other] = UNKNOWN
         return labels
 
-    def photo(self, words: Iterable[str], kind: str) -> tuple[NDArray[np.int8], tuple[NDArray[np.bool_], ...]]:
+    def photo(
+        self, words: Iterable[str], kind: str, *, denied: NDArray[np.bool_] | None = None, closed: bool = True
+    ) -> tuple[NDArray[np.int8], tuple[NDArray[np.bool_], ...]]:
         """(L,) what a photo shows, and its "one of" sets, when exactly these words were drawn or listed.
 
         Args:
             words: The photo's words.
             kind: `maps` where they were drawn, `tags` where they were listed: it decides what a missing word denies.
+            denied: (L,) attributes that were asked for and are not there, unless one of the words is or allows them.
+            closed: Whether categories that no word speaks of are not there; False where nobody was asked for them.
         """
-        said = [self.words[word] for word in words]
+        said = self._said(words, denied, closed)
         num = len(self.space.categories)
         labels = np.full(self.space.num_labels, UNKNOWN, np.int8)
         open_categories = {c for word in said for c in word.categories}
@@ -191,15 +195,30 @@ class Knowledge:
             self._asked[category] = self._attributes & np.array(carried, bool)
         return self._asked[category]
 
-    def garments(self, words: Iterable[str]) -> list[Region]:
+    def _said(self, words: Iterable[str], denied: NDArray[np.bool_] | None, closed: bool = True) -> list[Word]:
+        """The words, and one more that says what they do not."""
+        said = [self.words[word] for word in words]
+        if denied is None and closed:
+            return said
+        labels = np.full(self.space.num_labels, UNKNOWN, np.int8)
+        if denied is not None:
+            labels[denied] = 0
+        labels[: len(self.space.categories)] = UNKNOWN
+        labels[[label for word in said for label in word.silent]] = UNKNOWN
+        nothing = np.full_like(labels, UNKNOWN)
+        none: frozenset[int] = frozenset()
+        target = np.full(self.space.num_masks, UNKNOWN, np.int8)
+        return [*said, Word(target, labels, nothing, None, none, none, none, none, closed, none)]
+
+    def garments(self, words: Iterable[str], *, denied: NDArray[np.bool_] | None = None) -> list[Region]:
         """What a photo's words say of garments that nobody drew: regions where the network itself finds them.
 
         The attributes of a word that names a garment, and its labels that no category carries, speak of that garment.
         Those of a word that names none speak of the garments among the named ones that can carry them, or, where none
         is named, of whatever can. Where the photo has two values of a group under `several`, one garment has the one
-        and another the other: unknown.
+        and another the other: unknown. `denied` is as in `photo`.
         """
-        said = [self.words[word] for word in words]
+        said = self._said(words, denied)
         named = frozenset[int]().union(*(word.garment for word in said))
         muted = [index for word in said for index in word.mutes]
         regions: list[tuple[frozenset[int], NDArray[np.int8]]] = []
@@ -232,15 +251,25 @@ class Knowledge:
             if (labels >= 0).any()
         ]
 
-    def undrawn(self, photo: NDArray[np.uint8], words: Sequence[str], key: str) -> Sample:
+    def undrawn(
+        self,
+        photo: NDArray[np.uint8],
+        words: Sequence[str],
+        key: str,
+        *,
+        denied: NDArray[np.bool_] | None = None,
+        closed: bool = True,
+    ) -> Sample:
         """The sample of a photo of which these words are listed and nothing is drawn.
 
         Args:
             photo: (H, W, 3).
             words: The photo's words.
             key: Its key in the dataset.
+            denied: As in `photo`.
+            closed: As in `photo`.
         """
-        labels, one_of = self.photo(words, "tags")
+        labels, one_of = self.photo(words, "tags", denied=denied, closed=closed)
         num = len(self.space.categories)
         targets = np.full((1, self.space.num_masks), UNKNOWN, np.int8)
         targets[0, :num][labels[:num] == 0] = 0           # what is not worn is nowhere in the photo
@@ -248,7 +277,7 @@ class Knowledge:
             photo=photo,
             segments=np.zeros(photo.shape[:2], np.uint8),
             targets=targets,
-            regions=[Region(WHOLE_PHOTO, labels, one_of), *self.garments(words)],
+            regions=[Region(WHOLE_PHOTO, labels, one_of), *self.garments(words, denied=denied)],
             key=key,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -41,3 +42,19 @@ def refuse(name: str, path: Path, problems: Sequence[Problem]) -> None:
     raise DataError(
         f"{name}: {problems[0]}{more}; `hemline data check {name}={path}` lists all, and damaged=skip leaves them out"
     )
+
+
+def are_there(folder: Path, paths: Sequence[str]) -> list[bool]:
+    """Whether each file is there, by its path in `folder` with `/`; every folder is listed once."""
+    listed: dict[str, frozenset[str]] = {}
+    found = []
+    for path in paths:
+        inner, _, name = path.rpartition("/")
+        if inner not in listed:
+            try:
+                place = folder / (inner or ("/" if path.startswith("/") else "."))
+                listed[inner] = frozenset(os.listdir(place))       # noqa: PTH208 - a Path for each of a million is slow
+            except (OSError, ValueError):                 # no such folder; a name that no file can have
+                listed[inner] = frozenset()
+        found.append(name in listed[inner])
+    return found
