@@ -14,6 +14,7 @@ import os
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
@@ -268,15 +269,13 @@ class _Reading:
 
     def _sized(self, photo: int, height: bytes, width: bytes, number: int) -> bool:
         """Whether the row's size is one, and the photo's."""
-        sides = [side.removesuffix(b".0") for side in (height, width)]   # pandas may write whole numbers so
-        size = (int(sides[0]), int(sides[1])) if all(s.isdigit() and len(s) < 10 for s in sides) else (0, 0)
+        size = _size(height, width)
         if not 0 < size[0] * size[1] <= MAX_PIXELS:
             what = f"Height {_quoted(height)}, Width {_quoted(width)}"
             self._problem("bad size", number, f"{what}; give pixels, {MAX_PIXELS:,} at most in all")
             return False
-        if self.sizes[photo] is None:
-            self.sizes[photo] = size
-        known = self.sizes[photo]
+        known = self.sizes[photo] or size
+        self.sizes[photo] = known
         if known != size:
             what = f"{size[0]} x {size[1]}; rows before it say that {self.names[photo]} is "
             self._problem("two sizes", number, f"{what}{known[0]} x {known[1]}: correct the wrong ones")
@@ -332,13 +331,21 @@ class _Reading:
 
 def _cells(line: bytes) -> list[bytes]:
     """The cells of a row, without their quotes."""
-    pieces = line.rstrip(b"\r\n").split(b'"')
-    cells = pieces[0].split(b",")
-    for number, piece in enumerate(pieces[1:], start=1):  # every other piece is inside quotes
-        more = [piece] if number % 2 else piece.split(b",")
+    first, *pieces = line.split(b'"') if b'"' in line else [line]
+    cells = first.split(b",")
+    for number, piece in enumerate(pieces):               # every other piece is inside quotes
+        more = piece.split(b",") if number % 2 else [piece]
         cells[-1] += more[0]
         cells += more[1:]
+    cells[-1] = cells[-1].rstrip(b"\r\n")
     return cells
+
+
+@lru_cache(maxsize=4096)
+def _size(height: bytes, width: bytes) -> tuple[int, int]:
+    """Height and width in pixels, (0, 0) where they are no whole numbers."""
+    sides = [side.removesuffix(b".0") for side in (height, width)]   # pandas may write whole numbers so
+    return (int(sides[0]), int(sides[1])) if all(s.isdigit() and len(s) < 10 for s in sides) else (0, 0)
 
 
 def _quoted(value: bytes) -> str:
