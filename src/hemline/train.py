@@ -30,7 +30,7 @@ from hemline._run import Run, stopped_by_signals
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
-from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources
+from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
@@ -193,7 +193,7 @@ def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source])
     network: Network = run.average.module
     network.eval()
     metadata = _metadata(config, space, sources, {})
-    return score_network(network, sources, metadata, device=run.device, share=config.validation)
+    return score_network(network, sources, metadata, device=run.device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -261,10 +261,7 @@ def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics:
         label_thresholds=(0.5,) * space.num_labels,
         recipe=config.to_dict(),
         metrics=metrics,
-        data=[
-            {"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
-            for data, source in zip(config.data, sources, strict=True)
-        ],
+        data=described(config, sources),
         license=config.license or "not stated",
         hemline_version=__version__,
     )
