@@ -81,7 +81,7 @@ def _texts(value: object) -> bool:
 
 _UNKNOWN = Rule("`unknown`", lambda x: x == "unknown")
 _OF_WORD = dict.fromkeys(NAMES, Rule("a list of labels, as [coat]", _texts)) | dict.fromkeys(FLAGS, _UNKNOWN)
-_SETS = Rule("lists of categories in a list, as [[coat, jacket]]", lambda x: isinstance(x, list) and all(map(_texts, x)))
+_SETS = Rule("lists in a list, as [[coat, jacket]]", lambda x: isinstance(x, list) and all(map(_texts, x)))
 _BESIDE = {
     "others": _UNKNOWN,
     "several": Rule("a list of groups, as [textile pattern]", _texts),
