@@ -23,6 +23,7 @@ from hemline.config import (
     Head,
     LabelHead,
     Loss,
+    Only,
     check,
     config_text,
     list_configs,
@@ -130,6 +131,15 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
         ("backbone.pretrained=maybe", "backbone.pretrained: expected true or false, not 'maybe'"),
         ("epochs", "'epochs' is no override; write key=value"),
         ("head.widths=[1", "head.widths: '[1' is not a YAML value"),
+        ("split=stratfied", "split: unknown value 'stratfied'; did you mean stratified?"),
+        ("loss.class_weights=median", "loss.class_weights: unknown value 'median'; did you mean median_frequency?"),
+        ("loss={bce: 0, class_weights: inverse}", "loss.class_weights: weighs bce and cross_entropy, which are both 0"),
+        ("data.0.only.count=0", "data.0.only.count: must be 1 or more, not 0"),
+        ("data.0.only.categories=coat", "data.0.only.categories: expected a list of one or more, not 'coat'"),
+        ("data.0.only.classes=[coat]", "data.0.only.classes: unknown key; did you mean categories"),
+        ("data.0.only.categories=[dres]", "data.0.only.categories: label space street has no 'dres'; did you mean"),
+        ("data.0.only.supercategories=[foot]", "data.0.only.supercategories: label space street has no 'foot'"),
+        ("data.0.words=none.yaml", "data.0.words: no file 'none.yaml'"),
     ],
 )
 def test_what_is_wrong_is_said(override: str, says: str) -> None:
@@ -219,7 +229,7 @@ def test_wild_values_are_read_or_refused_and_never_crash(values: dict[str, Any])
     assert Config.from_dict(config.to_dict()) == config
 
 
-@pytest.mark.parametrize("cls", [Config, Backbone, Head, LabelHead, Data, Augment, Loss])
+@pytest.mark.parametrize("cls", [Config, Backbone, Head, LabelHead, Only, Data, Augment, Loss])
 def test_every_field_is_documented(cls: type[Any]) -> None:
     (block,) = ast.parse(inspect.getsource(cls)).body
     assert isinstance(block, ast.ClassDef)

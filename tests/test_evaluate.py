@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemline.data import DATASETS, Dataset, split_of
+from hemline.data import DATASETS, Dataset, split_indices, split_of
 from hemline.data.ccp import CCP
 from hemline.data.loading import Source
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Region, Sample
@@ -386,7 +386,8 @@ def test_a_network_in_training() -> None:
     dataset: Dataset = Toy(many())
     about = metadata(data=[{"name": "toy", "terms": "none", "photos": 40}])
     network: Any = Net()
-    report = score_network(network, [Source(dataset, [], np.ones(0))], about, device=torch.device("cpu"))
+    source = Source(dataset, [], np.ones(0), split_indices(dataset, "validation"))
+    report = score_network(network, [source], about, device=torch.device("cpu"))
     (part,) = report.sets
     assert part.masks
     assert part.masks.mean_iou.value == 1

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hemline.config import Data
+from hemline.config import Config, Data
+from hemline.data import DATASETS
 from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources, repeat_factors
 from hemline.errors import ConfigError, PhotoError
 from hemline.labels import load_label_space
+from tests.toy import SPACE, Toy, coat_and_shoe, said
 
 
 def source_of(draws):
@@ -101,3 +103,48 @@ def test_a_photo_that_cannot_be_read_is_said_in_its_own_sentence(tiny_config, wo
     )
     with pytest.raises(PhotoError, match=r"^photo 10 is cut short$"):
         list(batches(loader))
+
+
+BARE = coat_and_shoe(0)
+
+
+class Few(Toy):
+    """So many photos, which all show a coat."""
+
+    def __init__(self, path, space, *, count=10, skip=0):
+        super().__init__([replace(BARE, key=f"toy/{number}") for number in range(skip, skip + count)])
+
+    def photo_labels(self, index):
+        return said(coat=1)
+
+
+def test_any_number_of_sets_in_one_run_each_by_its_weight(monkeypatch):
+    """Seven entries of two sets, one of them six times with other options: an epoch is what the weights say."""
+    monkeypatch.setitem(DATASETS, "few", Few)
+    monkeypatch.setitem(DATASETS, "lots", Few)
+    weights = [0.25, 0.5, 1, 1.5, 2, 7]
+    data = [Data(name="few", weight=w, options={"count": 12, "skip": 6 * i}) for i, w in enumerate(weights)]
+    config = Config(
+        name="x", epochs=1, validation=0.0, data=(*data, Data(name="lots", weight=0.1, options={"count": 400}))
+    )
+    sources = open_sources(config, SPACE)
+    sampler = EpochSampler(sources, batch_size=1, seed=0)
+    wanted = [3, 6, 12, 18, 24, 84, 40]
+    assert len(sampler) == sampler.num_photos == sum(wanted)
+    times = np.zeros((7, 400), int)
+    for item in drawn(sampler):
+        times[item.source, item.photo] += 1
+    assert times.sum(1).tolist() == wanted
+    for number, weight in enumerate(weights):
+        assert set(times[number, :12]) <= {int(np.floor(weight)), int(np.ceil(weight))}
+    assert sources[1].dataset.keys[0] == "toy/6"                # each entry has its own options
+
+
+def test_sets_that_share_photos_hold_out_the_same_ones(monkeypatch):
+    monkeypatch.setitem(DATASETS, "few", Few)
+    data = (Data(name="few", options={"count": 40}), Data(name="few", options={"count": 40, "skip": 20}))
+    sources = open_sources(Config(name="x", epochs=1, validation=0.3, data=data), SPACE)
+    train = {source.dataset.keys[i] for source in sources for i in source.indices}
+    validation = {source.dataset.keys[i] for source in sources for i in source.held_out}
+    assert not train & validation
+    assert len(train | validation) == 60

@@ -75,3 +75,10 @@ def test_the_headline_is_the_mean_of_masks_and_labels() -> None:
 def test_the_headline_of_a_set_without_labels_is_its_masks() -> None:
     part = measure([coat_and_shoe(1)])
     assert Report("", "", CANVAS, "", "", False, "all", [part], ()).headline == 1
+
+
+def test_a_set_that_is_there_twice_has_figures_of_its_own_in_the_log() -> None:
+    parts = [measure(many(), Oracle(right)), measure(many(), Oracle(right, blind=(SHOE,)))]
+    summary = Report("", "", CANVAS, "", "", False, "all", parts, ()).summary()
+    assert (summary["toy.mean_iou"], summary["toy 2.mean_iou"]) == (1, 0.5)
+    assert "toy 2.labels.mean_average_precision" in summary

@@ -206,8 +206,8 @@ def test_answers_are_not_judged_in_training(items: ClothingDataset) -> None:
     dataset: Dataset = items
     network: Any = Net()
     trained = about(data=[{"name": "clothing_dataset", "terms": "CC0-1.0", "photos": 6}])
-    sources = [Source(dataset, [], np.ones(0))]
-    (part,) = score_network(network, sources, trained, device=torch.device("cpu"), share=1.0).sets
+    sources = [Source(dataset, [], np.ones(0), range(len(dataset)))]
+    (part,) = score_network(network, sources, trained, device=torch.device("cpu")).sets
     assert [t.name for t in part.targets] == ["top1"]            # its thresholds are chosen afterwards
 
 

@@ -7,17 +7,15 @@ read. These dataclasses are the only schema: the types below, with their rules, 
 
 from __future__ import annotations
 
-import inspect
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from hemline._reading import Rule, describe, nearest, path_of, plain, read, read_block, read_yaml, set_override
-from hemline.errors import ConfigError, LabelError
-from hemline.labels import LabelSpace, load_label_space
+from hemline._lookups import unknown_here
+from hemline._reading import Rule, describe, nearest, plain, read_block, read_yaml, set_override
+from hemline.errors import ConfigError
 
 Text = Annotated[str, Rule("a text that says something", lambda text: bool(text.strip()))]
 FileName = Annotated[
@@ -48,11 +46,6 @@ Size = Annotated[
         lambda x: all(32 <= side <= 4096 and side % 32 == 0 for side in x),
     ),
 ]
-
-OF_DATA = "data"
-"""`labels` of a recipe whose label space is that of its first dataset's own words."""
-Maker = Callable[..., object]
-"""A head's class or a dataset's: its keyword-only arguments are its options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +81,20 @@ class LabelHead:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Only:
+    """Which photos of a dataset are taken; `hemline.data.subset` takes them."""
+
+    categories: tuple[Text, ...] | None = None
+    """Photos that show one of these categories, or one of `supercategories`; of training and validation alike."""
+    supercategories: tuple[Text, ...] | None = None
+    """Photos that show a category of one of these."""
+    count: Count | None = None
+    """Train on so many of them at most; those held out all stay."""
+    seed: Seed = 0
+    """Another seed takes another `count` of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """One dataset. In a YAML or an override `NAME` or `NAME:PATH` does for the block."""
 
@@ -101,6 +108,8 @@ class Data:
     """A folder of masks for photos that have none, drawn by `hemline pseudo`."""
     words: Text | None = None
     """A YAML that says what the set's words mean in the label space, as a `teach` block does; instead of that."""
+    only: Only | None = None
+    """Which of its photos are taken; all of them if it says nothing."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword-only arguments of the dataset; in a YAML they stand in the same block."""
 
@@ -137,6 +146,8 @@ class Loss:
     """Binary cross-entropy of each attribute group."""
     choice: Weight = 0.0
     """Cross-entropy of the one value of each group of `choice: one`."""
+    class_weights: Literal["none", "median_frequency", "inverse", "effective_number"] = "none"
+    """How `bce` and `cross_entropy` weigh classes, by the pixels or photos of each; see `hemline.data.balance`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +171,10 @@ class Config:
     data: tuple[Data, ...] = (Data(name="synthetic"),)
     """The datasets, trained together."""
     validation: PartShare = 0.1429
-    """Share of the groups of photos held out, chosen by hash; 0 holds out none."""
+    """Share of the groups of photos held out, of sets that publish no such split; 0 holds out none."""
+    split: Literal["hash", "stratified"] = "hash"
+    """What chooses them: `hash`, by their names; `stratified`, so that each label has its share (iterative
+    stratification)."""
     augment: Augment = Augment()
     loss: Loss = Loss()
     batch_size: Count = 16
@@ -245,7 +259,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = (), *, own_
     for override in overrides:
         set_override(raw, override, problems)
     config = read_block(Config, raw, "", problems)
-    _refuse(str(name_or_path), problems + _unknown_here(config, problems, own_head))
+    _refuse(str(name_or_path), problems + unknown_here(config, problems, own_head))
     return config
 
 
@@ -257,7 +271,7 @@ def check(config: Config, *, own_head: bool = False) -> None:
     """
     problems: list[str] = []
     read_block(Config, config.to_dict(), "", problems)
-    _refuse(config.name, problems + _unknown_here(config, problems, own_head))
+    _refuse(config.name, problems + unknown_here(config, problems, own_head))
 
 
 def list_configs() -> dict[str, str]:
@@ -285,94 +299,6 @@ def config_text(name_or_path: str | Path) -> str:
         suggestion = nearest(name_or_path, choices)
         raise ConfigError(f"no recipe {str(name_or_path)!r} (a name, or a .yaml file){suggestion}")
     return folder.joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
-
-
-def _unknown_here(config: Config, problems: Sequence[str], own_head: bool) -> list[str]:
-    """Problems with names, files and what they make together, leaving out the places that already have one."""
-    places = {problem.partition(":")[0] for problem in problems}
-    more = [problem for problem in _look_up(config, own_head) if problem.partition(":")[0] not in places]
-    places |= {problem.partition(":")[0] for problem in more}
-    try:
-        from hemline.trial import misfits
-    except ImportError:                                  # without the `train` extra nothing can be built
-        return more
-    return more + misfits(config, places | {"head"} if own_head else places)
-
-
-def _look_up(config: Config, own_head: bool) -> Iterator[str]:
-    space = None
-    try:
-        space = None if config.labels == OF_DATA else load_label_space(config.labels)
-    except (LabelError, OSError) as error:
-        yield f"labels: {error}"
-    if config.backbone.weights is not None and not path_of(config.backbone.weights).is_file():
-        yield f"backbone.weights: no file {config.backbone.weights!r}"
-    if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
-        yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
-    out = path_of(config.out).absolute()
-    there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        yield f"out: {there} is no folder that can be written"
-    try:
-        import timm
-
-        from hemline.heads import HEADS
-    except ImportError:                                  # without the `train` extra names cannot be looked up
-        return
-    backbones = timm.list_models()
-    if config.backbone.name.partition(".")[0] not in backbones:
-        yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
-    if not own_head:
-        yield from _wrong_options("head", config.head, HEADS)
-    yield from wrong_data(config, space)
-
-
-def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:
-    """What is wrong with the datasets of a recipe: unknown names and options, paths that are missing, words untaught.
-
-    Args:
-        config: The recipe.
-        space: Its label space, if it is known without reading data.
-    """
-    from hemline.data import DATASETS
-
-    for i, data in enumerate(config.data):
-        yield from _wrong_options(f"data.{i}", data, DATASETS)
-        if data.name in DATASETS:
-            yield from _wrong_source(f"data.{i}", data, space)
-
-
-def _wrong_source(where: str, data: Data, space: LabelSpace | None) -> Iterator[str]:
-    """What is wrong with the path of a dataset, or with teaching its words."""
-    from hemline.data import DATASETS, reads_files, wrong_path
-
-    if problem := wrong_path(data.name, data.path, f"{where}.path=PATH"):
-        yield f"{where}.path: {problem}"
-    if data.pseudo is not None and not path_of(data.pseudo).is_dir():
-        yield f"{where}.pseudo: nothing at {data.pseudo!r}; `hemline pseudo` draws masks"
-    if data.words is not None and not path_of(data.words).is_file():
-        yield f"{where}.words: no file {data.words!r}"
-    own_words = hasattr(DATASETS[data.name], "label_space") or data.words is not None
-    if space is not None and reads_files(data.name) and not own_words and data.name not in space.teach:
-        taught = ", ".join(sorted(space.teach)) or "none"
-        yield f"{where}.name: label space {space.name} does not teach the words of {data.name} (it teaches: {taught})"
-
-
-def _wrong_options(where: str, block: Head | Data, table: Mapping[str, Maker]) -> Iterator[str]:
-    if block.name not in table:
-        yield f"{where}.name: unknown {block.name!r}{nearest(block.name, sorted(table))}"
-        return
-    made = table[block.name]
-    parameters = inspect.signature(made, eval_str=True).parameters.values()
-    allowed = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
-    known = [f.name for f in fields(block) if f.name != "options"] + list(allowed)
-    problems: list[str] = []
-    for key, value in block.options.items():
-        if key in allowed:
-            read(allowed[key], value, f"{where}.{key}", problems)
-        else:
-            problems.append(f"{where}.{key}: {block.name} has no such option{nearest(key, known)}")
-    yield from problems
 
 
 def _refuse(where: str, problems: Sequence[str]) -> None:

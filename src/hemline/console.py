@@ -295,6 +295,10 @@ class TrainingView:
         self._epochs = config.epochs
         note(f"training {config.name} on {device}: {num_photos} photos, {config.epochs} epochs, files in {folder}")
 
+    def weighed(self, weights: dict[str, float]) -> None:
+        """Say how much each class counts in the mask losses."""
+        note("class weights: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
+
     def step(self, report: StepReport) -> None:
         """Move the bar."""
         losses = " ".join(f"{name} {value:.3f}" for name, value in report.losses.items() if value)

@@ -29,6 +29,8 @@ from hemline._targets import protocol
 from hemline.config import Data
 from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices, wrong_sets
 from hemline.data.sample import Sample
+from hemline.data.stratify import held_out_of
+from hemline.data.words import words_of
 from hemline.errors import ConfigError, DataError
 from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import Frame, place, unplace
@@ -88,11 +90,12 @@ def evaluate(
     _check(data, split, batch_size, limit)
     metadata = read_metadata(weights)
     metadata = replace(metadata, labels=with_teaching(metadata))
-    share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
+    share, held_out = float(metadata.recipe.get("validation", VALIDATION_SHARE)), held_out_of(metadata.data)
     sets: list[tuple[str, Dataset, list[int]]] = []
     for name, path in data.items():
-        dataset = build_dataset(Data(name=name, path=None if path is None else str(path)), metadata.labels)
-        indices = split_indices(dataset, split, share)
+        words = words_of(metadata.recipe, name)
+        dataset = build_dataset(Data(name=name, path=None if path is None else str(path), words=words), metadata.labels)
+        indices = split_indices(dataset, split, share, held_out.get(name))
         if not indices:
             raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
         sets.append((name, dataset, indices if limit is None else _spread(indices, limit)))
@@ -112,7 +115,6 @@ def score_network(
     metadata: Metadata,
     *,
     device: torch.device,
-    share: float = VALIDATION_SHARE,
     batch_size: int = 8,
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
@@ -122,7 +124,6 @@ def score_network(
         sources: The datasets of the run; `metadata.data` names them in the same order.
         metadata: Label space, canvas and thresholds.
         device: Where the network is.
-        share: The share of the groups that validate.
         batch_size: Photos at a time.
     """
 
@@ -133,10 +134,9 @@ def score_network(
 
     tallies = []
     for source, entry in zip(sources, metadata.data, strict=True):
-        indices = split_indices(source.dataset, "validation", share)
-        if indices:
-            name = entry["name"]
-            tallies.append(_measure(name, source.dataset, answer, metadata, indices, batch_size, answers=False))
+        if source.held_out:
+            name, photos = entry["name"], source.held_out
+            tallies.append(_measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False))
     thresholds = thresholds_of(tallies, metadata)
     for tally in tallies:                                # F1 is that of the file these thresholds are saved with
         tally.whole.thresholds = tally.garments.thresholds = np.asarray(thresholds)

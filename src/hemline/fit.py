@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from hemline.checkpoint import load_network, save
 from hemline.config import Config
 from hemline.data import VALIDATION_SHARE, label_space
-from hemline.data.loading import EpochSampler, batches, make_loader, open_sources
+from hemline.data.loading import EpochSampler, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
+from hemline.data.stratify import held_out_of, split_of_recipe
 from hemline.errors import ConfigError, WeightsError
 from hemline.evaluate import Report, score_network
 from hemline.heads import MultiLabel
@@ -89,9 +90,9 @@ def fit(
     ):  # fmt: skip
         raise ConfigError(f"labels: {weights} speaks {metadata.labels.name}, with other words than {config.labels}")
     share = float(metadata.recipe.get("validation", VALIDATION_SHARE))  # what the trunk saw is not measured on
-    config = replace(config, canvas=metadata.canvas, validation=share)
-    sources = open_sources(config, space)
-    before = metadata.data
+    config = replace(config, canvas=metadata.canvas, validation=share, split=split_of_recipe(metadata.recipe))
+    before, held_out = metadata.data, held_out_of(metadata.data)
+    sources = open_sources(config, space, held_out)
     sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
     loader = make_loader(sources, sampler, config, pin_memory=False)
     parts: list[Pooled] = []
@@ -104,10 +105,9 @@ def fit(
     if lost := _lost(pooled, metadata):
         raise ConfigError(f"data: nothing here speaks of {', '.join(lost)}: name every set that taught {weights} too")
     fit_head(network.label_head, pooled, space, progress=progress)
-    data = [{"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
-            for data, source in zip(config.data, sources, strict=True)]
+    data = described(config, sources, held_out)
     metadata = replace(metadata, data=data)
-    report = score_network(network, sources, metadata, device=torch.device("cpu"), share=share)
+    report = score_network(network, sources, metadata, device=torch.device("cpu"))
     names = {entry["name"] for entry in data}
     metadata = replace(
         metadata,

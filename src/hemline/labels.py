@@ -24,6 +24,8 @@ from hemline._reading import path_of
 from hemline.errors import LabelError
 
 LABEL_SPACES = ("fashionpedia", "imaterialist2019", "outfit5", "street")
+OF_DATA = "data"
+"""`labels` of a recipe whose label space is that of its first dataset's own words."""
 OUTFIT_PARTS = ("upper body", "lower body", "whole body", "feet", "accessories")
 
 

@@ -77,14 +77,20 @@ def segment_shares(batch: Batch, size: torch.Size | tuple[int, int]) -> Tensor:
     return counts.view(number, -1, h, w) / (height // h * (width // w))
 
 
-def mask_terms(logits: Tensor, targets: MaskTargets) -> dict[str, Term]:
+def mask_terms(logits: Tensor, targets: MaskTargets, weights: Tensor | None = None) -> dict[str, Term]:
     """Binary cross-entropy over known cells, and dice per photo and class where the class is there.
 
     Dice (Milletari et al., 2016, https://arxiv.org/abs/1606.04797) is blind to a class that is absent, so the
     cross-entropy carries the absent ones. It is summed over classes and averaged over cells.
+
+    Args:
+        logits: (B, K, h, w).
+        targets: What is true.
+        weights: (K,) factors of the classes' cross-entropies; dice, which counts every class alike, has none.
     """
     logits, known = logits.float(), targets.known
-    bce = F.binary_cross_entropy_with_logits(logits, targets.target, weight=known, reduction="sum")
+    factors = known if weights is None else known * weights[:, None, None]
+    bce = F.binary_cross_entropy_with_logits(logits, targets.target, weight=factors, reduction="sum")
     valid = known.amax(1).sum()
     scores = torch.sigmoid(logits) * known
     truth = targets.target * known
@@ -95,7 +101,9 @@ def mask_terms(logits: Tensor, targets: MaskTargets) -> dict[str, Term]:
     return {"bce": Term(bce, valid), "dice": Term((dice * present).sum(), present.sum())}
 
 
-def answer_term(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Sequence[int]) -> Term:
+def answer_term(
+    logits: Tensor, coverage: Tensor, targets: Tensor, competing: Sequence[int], weights: Tensor | None = None
+) -> Term:
     """Cross-entropy of the one answer that each cell gives: one of the competing classes, or nobody at logit 0.
 
     Where a segment is known to be one of several classes, the loss is minus the log of their summed probability (Cour,
@@ -106,6 +114,8 @@ def answer_term(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Se
         coverage: (B, S, h, w) share of each cell that is each segment.
         targets: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
         competing: The classes among which the answer is chosen.
+        weights: (K + 1,) how much a cell of each class counts in the mean, and one of nobody; a segment that may be
+            several has their mean.
     """
     classes = list(competing)
     scores = F.pad(logits.float()[:, classes], (0, 0, 0, 0, 1, 0))                                  # (B, 1 + C, h, w)
@@ -116,6 +126,9 @@ def answer_term(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Se
     may_be = torch.cat([~sure, torch.where(sure, named, told != 0)], dim=2) | hidden                # (B, S, 1 + C)
     likely = torch.einsum("bchw,bsc->bshw", scores.softmax(1), may_be.to(scores.dtype))
     known = coverage * (~may_be.all(2))[:, :, None, None]
+    if weights is not None:
+        of_answers = may_be * weights[[-1, *classes]]                                               # (B, S, 1 + C)
+        known = known * (of_answers.sum(2) / may_be.sum(2))[:, :, None, None]
     return Term(-(known * torch.log(likely + 1e-6)).sum(), known.sum())
 
 
@@ -188,12 +201,14 @@ class JointLoss(torch.nn.Module):
     Args:
         network: The network to train.
         space: Its label space.
+        class_weights: (K + 1,) of the mask classes and nobody, on the network's device; None weighs all alike.
     """
 
-    def __init__(self, network: Network, space: LabelSpace) -> None:
+    def __init__(self, network: Network, space: LabelSpace, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.network = network
         self.space = space
+        self.class_weights = class_weights
 
     def forward(self, batch: Batch) -> dict[str, Term]:
         """A batch -> the named terms.
@@ -203,6 +218,8 @@ class JointLoss(torch.nn.Module):
         dense: Dense = self.network.dense(batch.pixels)
         targets = mask_targets(batch, dense.logits.shape[-2:])
         labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets))
-        answer = answer_term(dense.logits, targets.coverage, batch.targets, self.space.competing)
-        terms = mask_terms(dense.logits, targets) | {"cross_entropy": answer}
+        weights = self.class_weights
+        answer = answer_term(dense.logits, targets.coverage, batch.targets, self.space.competing, weights)
+        terms = mask_terms(dense.logits, targets, None if weights is None else weights[:-1])
+        terms |= {"cross_entropy": answer}
         return terms | label_terms(labels, batch, self.space) | choice_terms(labels, batch, self.space)

@@ -23,6 +23,8 @@ from hemline.config import Data
 from hemline.data import VALIDATION_SHARE, build_dataset, split_indices, wrong_sets
 from hemline.data.pseudo import NOBODY, ONE_OF, UNSURE
 from hemline.data.sample import Sample
+from hemline.data.stratify import held_out_of
+from hemline.data.words import words_of
 from hemline.errors import ConfigError, DataError
 from hemline.foreground import foreground
 from hemline.labels import LabelSpace
@@ -60,12 +62,21 @@ def write_pseudo_masks(
     space = with_teaching(metadata)
     if problems := wrong_sets(sets):
         raise ConfigError("; ".join(problems))
-    datasets = {name: build_dataset(Data(name=name, path=None if path is None else str(path)), space)
-                for name, path in sets.items()}
+    datasets = {
+        name: build_dataset(
+            Data(name=name, path=None if path is None else str(path), words=words_of(metadata.recipe, name)), space
+        )
+        for name, path in sets.items()
+    }
     answer = open_runtime(Path(weights), metadata)
     _claim(out, {"classes": list(space.mask_names), "weights_sha256": metadata.weights_sha256})
     share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
-    todo = [(name, index) for name, dataset in datasets.items() for index in split_indices(dataset, "train", share)]
+    held_out = held_out_of(metadata.data)
+    todo = [
+        (name, index)
+        for name, dataset in datasets.items()
+        for index in split_indices(dataset, "train", share, held_out.get(name))
+    ]
     drawn = 0
     for done, (name, index) in enumerate(todo, start=1):
         file = out / f"{datasets[name].keys[index]}.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
@@ -99,18 +100,21 @@ class Report:
         return fmean(kinds) if kinds else 0.0
 
     def summary(self) -> dict[str, float | None]:
-        """The few numbers of each set that a log needs: `ccp.mean_iou` and so on."""
+        """The few numbers of each set that a log needs: `ccp.mean_iou` and so on, `ccp 2` where it is there twice."""
         numbers: dict[str, float] = {"headline": self.headline}
+        seen: Counter[str] = Counter()
         for part in self.sets:
+            seen[part.name] += 1
+            name = part.name if seen[part.name] == 1 else f"{part.name} {seen[part.name]}"
             if part.masks:
                 for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
-                    numbers[f"{part.name}.{key}"] = getattr(part.masks, key).value
+                    numbers[f"{name}.{key}"] = getattr(part.masks, key).value
             for key, labels in (("labels", part.labels), ("garments", part.garments)):
                 if labels:
-                    numbers[f"{part.name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
+                    numbers[f"{name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
                     for choice in labels.choices:
-                        numbers[f"{part.name}.{key}.{choice.group}.top1"] = choice.top1.value
-            numbers |= {f"{part.name}.{target.name}": target.score.value for target in part.targets}
+                        numbers[f"{name}.{key}.{choice.group}.top1"] = choice.top1.value
+            numbers |= {f"{name}.{target.name}": target.score.value for target in part.targets}
         return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -30,7 +32,8 @@ from hemline._run import Run, stopped_by_signals
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
-from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources
+from hemline.data.balance import weights_of
+from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
@@ -63,6 +66,9 @@ class Watcher(Protocol):
 
     def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
         """Training starts: where its files go, on what, with how many training photos."""
+
+    def weighed(self, weights: dict[str, float]) -> None:
+        """The recipe asks for class weights: these are they."""
 
     def step(self, report: StepReport) -> None:
         """A step is done."""
@@ -97,7 +103,8 @@ def train(
     space = label_space(config)
     network = _network(config, space, head)
     sources = open_sources(config, space)
-    run = _set_up(config, network, space, sources, device, folder)
+    weights = weights_of(sources, config, space)
+    run = _set_up(config, network, space, sources, device, folder, weights)
     if run.sampler.num_photos == 1 < config.batch_size:
         check(replace(config, batch_size=1), own_head=head is not None)
     if state is not None:
@@ -110,6 +117,8 @@ def train(
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     if watcher is not None:
         watcher.begin(config, folder, str(device), run.sampler.num_photos)
+        if weights is not None:
+            watcher.weighed(dict(zip([*space.mask_names, "nobody"], weights.tolist(), strict=True)))
     loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
     with stopped_by_signals(run):
         while run.epoch < config.epochs:
@@ -193,7 +202,7 @@ def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source])
     network: Network = run.average.module
     network.eval()
     metadata = _metadata(config, space, sources, {})
-    return score_network(network, sources, metadata, device=run.device, share=config.validation)
+    return score_network(network, sources, metadata, device=run.device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -217,10 +226,17 @@ def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Netwo
 
 
 def _set_up(
-    config: Config, network: Network, space: LabelSpace, sources: list[Source], device: torch.device, folder: Path
+    config: Config,
+    network: Network,
+    space: LabelSpace,
+    sources: list[Source],
+    device: torch.device,
+    folder: Path,
+    class_weights: NDArray[np.float64] | None,
 ) -> Run:
     network.to(device).to(memory_format=torch.channels_last)
-    loss = JointLoss(network, space)
+    weights = None if class_weights is None else torch.from_numpy(class_weights).to(device, torch.float32)
+    loss = JointLoss(network, space, weights)
     optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.lr, fused=device.type == "cuda")
     sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
     num_steps = config.epochs * len(sampler)
@@ -261,10 +277,7 @@ def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics:
         label_thresholds=(0.5,) * space.num_labels,
         recipe=config.to_dict(),
         metrics=metrics,
-        data=[
-            {"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
-            for data, source in zip(config.data, sources, strict=True)
-        ],
+        data=described(config, sources),
         license=config.license or "not stated",
         hemline_version=__version__,
     )

@@ -16,9 +16,9 @@ from torch import Tensor
 from hemline._reading import path_of
 from hemline.backbone import Backbone
 from hemline.checkpoint import load
-from hemline.config import OF_DATA, Config
+from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
-from hemline.labels import LabelSpace, load_label_space
+from hemline.labels import OF_DATA, LabelSpace, load_label_space
 from hemline.model import Network, assemble
 from hemline.runtime import default_weights
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._reading import path_of
-from hemline.config import OF_DATA, Config, Data
+from hemline.config import Config, Data
 from hemline.data.ccp import CCP
 from hemline.data.cfpd import CFPD
 from hemline.data.clothing_attributes import ClothingAttributes
@@ -42,12 +42,13 @@ from hemline.data.fashionpedia import Fashionpedia
 from hemline.data.folder import Folder
 from hemline.data.imaterialist2019 import IMaterialist2019
 from hemline.data.imaterialist2020 import IMaterialist2020
-from hemline.data.knowledge import load_words
 from hemline.data.sample import Batch, Region, Sample, collate
+from hemline.data.stratify import fingerprint
 from hemline.data.synthetic import Synthetic
 from hemline.data.table import Table
+from hemline.data.words import load_words
 from hemline.errors import DataError, LabelError
-from hemline.labels import LabelSpace, load_label_space
+from hemline.labels import OF_DATA, LabelSpace, load_label_space
 
 VALIDATION_SHARE = 1 / 7
 """Share of the groups that validate, where a recipe does not say."""
@@ -158,20 +159,38 @@ def split_of(group: str, share: float = VALIDATION_SHARE) -> Literal["train", "v
     return "validation" if fraction < share else "train"
 
 
-def split_indices(dataset: Dataset, split: str, share: float = VALIDATION_SHARE) -> list[int]:
+def split_indices(
+    dataset: Dataset, split: str, share: float = VALIDATION_SHARE, held_out: Collection[str] | None = None
+) -> list[int]:
     """Positions of the photos on one side (`train`, `validation` or `test`) of the split, or of all (`all`).
 
     A set that publishes its split has that one. Where it publishes no photos to validate on, its training photos are
     split by hash, as are all photos of a set that publishes none.
+
+    Args:
+        dataset: The dataset.
+        split: The side.
+        share: Share of the groups that validate, by hash.
+        held_out: Fingerprints of the groups that validate, where a stratified split says, and not the hash.
     """
-    sides: Sequence[str] = getattr(dataset, "sides", None) or ["train"] * len(dataset)
+    sides = published_sides(dataset)
     if "validation" not in sides:
-        sides = [split_of(g, share) if s == "train" else s for g, s in zip(dataset.groups, sides, strict=True)]
+        sides = [
+            side if side != "train"
+            else split_of(group, share) if held_out is None
+            else "validation" if fingerprint(group) in held_out else "train"
+            for group, side in zip(dataset.groups, sides, strict=True)
+        ]  # fmt: skip
     return [i for i, side in enumerate(sides) if split in ("all", side)]
+
+
+def published_sides(dataset: Dataset) -> Sequence[str]:
+    """The side that each photo is published on; `train` for all, where the set publishes no split."""
+    return getattr(dataset, "sides", None) or ["train"] * len(dataset)
 
 
 __all__ = [
     "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
-    "build_dataset", "collate", "label_space", "own_space", "reads_files", "split_indices", "split_of",
-    "wrong_path", "wrong_sets",
+    "build_dataset", "collate", "label_space", "own_space", "published_sides", "reads_files", "split_indices",
+    "split_of", "wrong_path", "wrong_sets",
 ]  # fmt: skip

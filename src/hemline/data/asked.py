@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hemline.config import OF_DATA, Config, load_config, wrong_data
+from hemline._lookups import wrong_data
+from hemline.config import Config, load_config
 from hemline.data import DATASETS, label_space
 from hemline.data.loading import Source, open_sources
 from hemline.errors import ConfigError
-from hemline.labels import LABEL_SPACES, LabelSpace, load_label_space
+from hemline.labels import LABEL_SPACES, OF_DATA, LabelSpace, load_label_space
 
 
 def config_of(words: Sequence[str]) -> Config:

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from hemline._reading import path_of
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
-from hemline.errors import LabelError, in_short
+from hemline.data.words import FLAGS, NAMES
+from hemline.errors import LabelError
 from hemline.labels import Category, Label, LabelSpace
 
-KEYS = {"is", "not", "one_of", "mostly", "unknown", "mutes", "pixels", "others"}
-"""What may be said of a word; explained in `taxonomies/street.yaml`."""
 DOUBT = 0.1
 """The share of photos of which a label that is `mostly` true is false."""
 
@@ -283,7 +279,7 @@ class Knowledge:
 
     def _word(self, name: str, entry: Mapping[str, Any]) -> Word:
         space = self.space
-        if unknown_keys := set(entry) - KEYS:
+        if unknown_keys := set(entry) - {*NAMES, *FLAGS}:
             raise LabelError(f"{space.name}, teach.{self.source}.{name}: unknown key {sorted(unknown_keys)}")
         target = np.zeros(space.num_masks, np.int8)
         labels = np.full(space.num_labels, UNKNOWN, np.int8)
@@ -350,21 +346,6 @@ class Knowledge:
             for index in indices:
                 alike.setdefault(index, set()).update(indices - {index})
         return alike
-
-
-def load_words(file: str | Path) -> dict[str, Any]:
-    """Read a YAML that says what a dataset's words mean in a label space, as a `teach` block does.
-
-    Raises:
-        LabelError: it cannot be read, or holds no `words`.
-    """
-    try:
-        block = yaml.safe_load(path_of(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise LabelError(f"words: {file} is not a readable YAML ({in_short(error)})") from error
-    if not isinstance(block, dict) or not isinstance(block.get("words"), dict):
-        raise LabelError(f"words: {file} holds no `words:` block, which says what each word means, as street.yaml does")
-    return block
 
 
 def _itself(space: LabelSpace, source: str, words: Sequence[str]) -> dict[str, Any]:

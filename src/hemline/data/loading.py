@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,10 +19,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from hemline._reading import path_of
 from hemline.config import Config
-from hemline.data import Dataset, build_dataset, split_indices
+from hemline.data import Dataset, build_dataset, published_sides, split_indices
 from hemline.data.augment import augment_sample
 from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
+from hemline.data.stratify import HELD_OUT, fingerprint, held_out_groups
+from hemline.data.subset import at_most, photos_of_classes
 from hemline.errors import ConfigError, DataError, HemlineError
 from hemline.labels import LabelSpace
 
@@ -34,6 +36,8 @@ class Source(NamedTuple):
     indices: list[int]
     draws: NDArray[np.float64]
     """How often each of these photos is drawn an epoch, on average."""
+    held_out: Sequence[int] = ()
+    """Which of its photos validate."""
 
 
 class Item(NamedTuple):
@@ -45,23 +49,42 @@ class Item(NamedTuple):
     photo: int
 
 
-def open_sources(config: Config, space: LabelSpace) -> list[Source]:
-    """Open every dataset of a recipe and take its training photos.
+def open_sources(
+    config: Config, space: LabelSpace, held_out: Mapping[str, frozenset[str]] | None = None
+) -> list[Source]:
+    """Open every dataset of a recipe and take its photos: those that train and those that validate.
+
+    Args:
+        config: The recipe.
+        space: Its label space.
+        held_out: Fingerprints of groups that were held out of datasets before, by name, and are held out again: of the
+            weights one begins with, as `held_out_of` reads them.
 
     Raises:
-        ConfigError: weights that leave nothing of a dataset.
+        ConfigError: weights that leave nothing of a dataset, or a choice of photos that leaves none.
         DataError: a dataset is missing or not laid out as published, or no photo is left to train on.
     """
+    datasets = [build_dataset(data, space) for data in config.data]
+    taken = [
+        photos_of_classes(dataset, data.only, space, f"data.{i}.only")
+        for i, (data, dataset) in enumerate(zip(config.data, datasets, strict=True))
+    ]
+    splits = dict(held_out or {})
+    if config.split == "stratified":
+        splits = stratified(config, datasets, taken) | splits
     sources, problems = [], []
-    for i, data in enumerate(config.data):
-        dataset: Dataset = build_dataset(data, space)
-        indices = split_indices(dataset, "train", config.validation)
+    for i, (data, dataset, photos) in enumerate(zip(config.data, datasets, taken, strict=True)):
+        split, chosen = splits.get(data.name), frozenset(photos)
+        indices = [j for j in split_indices(dataset, "train", config.validation, split) if j in chosen]
+        validating = [j for j in split_indices(dataset, "validation", config.validation, split) if j in chosen]
+        if data.only is not None:
+            indices = at_most(indices, dataset.keys, data.only.count, data.only.seed)
         draws = np.full(len(indices), data.weight)
         if config.repeat > 0 and indices:
             draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat)
         if data.pseudo is not None:
             dataset = WithPseudoMasks(dataset, path_of(data.pseudo), space, indices)
-        sources.append(Source(dataset, indices, draws))
+        sources.append(Source(dataset, indices, draws, validating))
         if indices and round(float(draws.sum())) == 0:
             problems.append(f"data.{i}.weight: {data.weight:g} of {len(indices)} photos is none an epoch; raise it")
     if problems:
@@ -69,6 +92,56 @@ def open_sources(config: Config, space: LabelSpace) -> list[Source]:
     if not any(source.indices for source in sources):
         raise DataError(f"{config.name}: no photo is left to train on; lower validation={config.validation}")
     return sources
+
+
+def stratified(
+    config: Config, datasets: Sequence[Dataset], taken: Sequence[Sequence[int]]
+) -> dict[str, frozenset[str]]:
+    """Fingerprints of the groups that a stratified split holds out of each dataset that publishes no split, by name.
+
+    A dataset that stands in the recipe twice is split once, so that no group trains in one place and validates in the
+    other.
+
+    Args:
+        config: The recipe.
+        datasets: Its datasets.
+        taken: Which of their photos are taken.
+    """
+    photos: dict[str, dict[str, tuple[str, NDArray[np.bool_]]]] = {}
+    for data, dataset, indices in zip(config.data, datasets, taken, strict=True):
+        sides = published_sides(dataset)
+        if "validation" in sides:
+            continue
+        of_set = photos.setdefault(data.name, {})
+        for i in indices:
+            if sides[i] == "train":
+                of_set.setdefault(dataset.keys[i], (dataset.groups[i], dataset.photo_labels(i) == 1))
+    held_out = {}
+    for name, of_set in photos.items():
+        groups, shows = [group for group, _ in of_set.values()], [labels for _, labels in of_set.values()]
+        held_out[name] = frozenset(map(fingerprint, held_out_groups(groups, shows, config.validation)))
+    return held_out
+
+
+def described(
+    config: Config, sources: Sequence[Source], held_out: Mapping[str, frozenset[str]] | None = None
+) -> list[dict[str, Any]]:
+    """What weights say of the datasets that they learnt from; of a stratified split, also which groups it held out.
+
+    Args:
+        config: The recipe.
+        sources: Its datasets.
+        held_out: What was given to `open_sources`.
+    """
+    before = held_out or {}
+    entries: list[dict[str, Any]] = []
+    for data, source in zip(config.data, sources, strict=True):
+        entry = {"name": data.name, "terms": source.dataset.terms, "photos": len(source.indices)}
+        if config.split == "stratified" and "validation" not in published_sides(source.dataset):
+            groups = {fingerprint(source.dataset.groups[i]) for i in source.held_out}
+            entry[HELD_OUT] = sorted(groups | before.get(data.name, frozenset()))
+        entries.append(entry)
+    return entries
 
 
 def repeat_factors(labels: Sequence[NDArray[np.int8]], threshold: float) -> NDArray[np.float64]:

@@ -1,0 +1,128 @@
+"""What a recipe names that lives elsewhere: label spaces, files, trunks, heads, datasets, options and categories."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from hemline._reading import nearest, path_of, read
+from hemline.errors import LabelError
+from hemline.labels import OF_DATA, LabelSpace, load_label_space
+
+if TYPE_CHECKING:
+    from hemline.config import Config, Data, Head
+
+Maker = Callable[..., object]
+"""A head's class or a dataset's: its keyword-only arguments are its options."""
+
+
+def unknown_here(config: Config, problems: Sequence[str], own_head: bool) -> list[str]:
+    """Problems with names, files and what they make together, leaving out the places that already have one."""
+    places = {problem.partition(":")[0] for problem in problems}
+    more = [problem for problem in _look_up(config, own_head) if problem.partition(":")[0] not in places]
+    places |= {problem.partition(":")[0] for problem in more}
+    try:
+        from hemline.trial import misfits
+    except ImportError:                                  # without the `train` extra nothing can be built
+        return more
+    return more + misfits(config, places | {"head"} if own_head else places)
+
+
+def _look_up(config: Config, own_head: bool) -> Iterator[str]:
+    space = None
+    try:
+        space = None if config.labels == OF_DATA else load_label_space(config.labels)
+    except (LabelError, OSError) as error:
+        yield f"labels: {error}"
+    if config.backbone.weights is not None and not path_of(config.backbone.weights).is_file():
+        yield f"backbone.weights: no file {config.backbone.weights!r}"
+    if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
+        yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
+    out = path_of(config.out).absolute()
+    there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        yield f"out: {there} is no folder that can be written"
+    try:
+        import timm
+
+        from hemline.heads import HEADS
+    except ImportError:                                  # without the `train` extra names cannot be looked up
+        return
+    backbones = timm.list_models()
+    if config.backbone.name.partition(".")[0] not in backbones:
+        yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
+    if not own_head:
+        yield from _wrong_options("head", config.head, HEADS)
+    yield from wrong_data(config, space)
+    if config.loss.class_weights != "none" and config.loss.bce == config.loss.cross_entropy == 0:
+        yield "loss.class_weights: weighs bce and cross_entropy, which are both 0; raise one, or set it to none"
+
+
+def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:
+    """What is wrong with the datasets of a recipe: unknown names and options, paths that are missing, words untaught.
+
+    Args:
+        config: The recipe.
+        space: Its label space, if it is known without reading data.
+    """
+    from hemline.data import DATASETS
+
+    for i, data in enumerate(config.data):
+        yield from _wrong_options(f"data.{i}", data, DATASETS)
+        if data.name in DATASETS:
+            yield from _wrong_source(f"data.{i}", data, space)
+
+
+def _wrong_source(where: str, data: Data, space: LabelSpace | None) -> Iterator[str]:
+    """What is wrong with the path of a dataset, with teaching its words, or with the categories that are chosen."""
+    from hemline.data import DATASETS, reads_files, wrong_path
+    from hemline.data.subset import wrong_names
+
+    if problem := wrong_path(data.name, data.path, f"{where}.path=PATH"):
+        yield f"{where}.path: {problem}"
+    if data.pseudo is not None and not path_of(data.pseudo).is_dir():
+        yield f"{where}.pseudo: nothing at {data.pseudo!r}; `hemline pseudo` draws masks"
+    if data.words is not None:
+        yield from _wrong_words(f"{where}.words", data.name, data.words, space)
+    if data.only is not None and space is not None:
+        yield from (f"{where}.only.{problem}" for problem in wrong_names(data.only, space))
+    own_words = hasattr(DATASETS[data.name], "label_space") or data.words is not None
+    if space is not None and reads_files(data.name) and not own_words and data.name not in space.teach:
+        taught = ", ".join(sorted(space.teach)) or "none"
+        yield f"{where}.name: label space {space.name} does not teach the words of {data.name} (it teaches: {taught})"
+
+
+def _wrong_words(where: str, name: str, file: str, space: LabelSpace | None) -> Iterator[str]:
+    """What is wrong with a file that says what a dataset's words mean."""
+    from hemline.data.knowledge import Knowledge
+    from hemline.data.words import load_words
+
+    if not path_of(file).is_file():
+        yield f"{where}: no file {file!r}"
+        return
+    try:
+        block = load_words(file)
+        if space is not None:
+            Knowledge(replace(space, teach={name: block}), name)
+    except LabelError as error:
+        yield f"{where}: {str(error).removeprefix('words: ')}"
+
+
+def _wrong_options(where: str, block: Head | Data, table: Mapping[str, Maker]) -> Iterator[str]:
+    if block.name not in table:
+        yield f"{where}.name: unknown {block.name!r}{nearest(block.name, sorted(table))}"
+        return
+    made = table[block.name]
+    parameters = inspect.signature(made, eval_str=True).parameters.values()
+    allowed = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    known = [f.name for f in fields(block) if f.name != "options"] + list(allowed)
+    problems: list[str] = []
+    for key, value in block.options.items():
+        if key in allowed:
+            read(allowed[key], value, f"{where}.{key}", problems)
+        else:
+            problems.append(f"{where}.{key}: {block.name} has no such option{nearest(key, known)}")
+    yield from problems
