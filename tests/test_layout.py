@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hemline.config import OF_DATA, list_configs, load_config
+from hemline.config import list_configs, load_config
 from hemline.heads import HEADS
-from hemline.labels import load_label_space
+from hemline.labels import OF_DATA, load_label_space
 from hemline.model import build
 
 ROOT = Path(__file__).parents[1]

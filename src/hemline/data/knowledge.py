@@ -123,9 +123,9 @@ class Knowledge:
         open_categories = {c for word in said for c in word.categories}
         open_categories |= {other for c in open_categories for other in self.alike[kind].get(c, ())}
         if self._closed and all(word.closed for word in said):
-            closed = ~self._untaught[:num]
-            closed[list(open_categories)] = False
-            labels[:num][closed] = 0
+            absent = ~self._untaught[:num]
+            absent[list(open_categories)] = False
+            labels[:num][absent] = 0
         there = (self._carried & (labels[:num] != 0)).any(1)
         labels[num:][self._carried.any(1) & ~there] = 0   # an attribute is absent where all that carry it are
         for word in said:

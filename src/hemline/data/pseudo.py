@@ -59,6 +59,7 @@ class WithPseudoMasks:
         self.indices = frozenset(indices)
         self.keys, self.groups, self.terms = dataset.keys, dataset.groups, dataset.terms
         self.sides = getattr(dataset, "sides", None)
+        self.sides = getattr(dataset, "sides", None)
 
     def __len__(self) -> int:
         return len(self.dataset)
