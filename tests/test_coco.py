@@ -211,6 +211,7 @@ def test_what_is_wrong_is_listed_with_its_row(kind, home):
     assert (problem.kind, problem.row) == (kind, row)
     assert what in problem.what
     assert [data[i].key for i in range(len(data))] == data.keys
+    assert ("coco/images/1.jpg" in data.keys) == (kind not in ("unknown category", "missing photo", "size missing"))
     with pytest.raises(DataError, match="damaged=skip leaves them out"):
         opened(home)
 

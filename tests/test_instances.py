@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from hemline.data import instances
-from hemline.data.instances import Instances, InstanceSet, cached, counted
+from hemline.data.carriers import with_carriers
+from hemline.data.instances import Instances, InstanceSet, cached
 from hemline.data.packed import borders_of_mask, borders_of_text, text_of_borders
 from hemline.data.problems import Problem
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO
@@ -195,7 +196,7 @@ def test_a_mask_file_that_changes_under_way(tmp_path):
 
 def test_carriers_are_counted(tmp_path):
     photos = [[("coat", COAT_BOX, ["dot"]), ("shoe", SHOE_BOX, ["dot"])], [("cape", COAT_BOX, [])]]
-    space = counted(SPACE, write(tmp_path / "a", photos))
+    space = with_carriers(SPACE, write(tmp_path / "a", photos))
     assert {label.name: label.carried_by for label in space.labels} == {
         "dot": {"coat", "shoe"}, "stripe": {"coat"}, "winter": frozenset(),   # as they were: never drawn
     }  # fmt: skip

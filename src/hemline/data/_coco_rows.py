@@ -1,5 +1,8 @@
 """COCO's JSON as flat columns: the garments of all photos, with the places of their masks.
 
+A row that cannot be used is a `Problem`. Where rows are skipped, a garment is never taken for absent: a photo with an
+annotation of which even the category is unknown is left out.
+
 Shapes: N garments, P photos.
 """
 
@@ -74,16 +77,18 @@ class _Reader:
         self.attribute = array("q")
         self.said = array("q")
         self.seen: dict[str, str] = {}
+        self.unclear: set[Id] = set()                    # images with a garment of which not even the category is known
 
     def read(self, number: int, source: Source) -> None:
         whole = mapped(self.name, source.file)
         file = decoded(self.name, source.file, whole, File)
         photos, start = self._photos(source, file), _address(whole)
         garments: dict[Id, list[tuple[int, Annotation]]] = {}
+        self.unclear.clear()
         for place, annotation in self._sound(source, file, photos):
             garments.setdefault(annotation.image_id, []).append((place, annotation))
         for image, (photo, size) in photos.items():
-            if image in garments:
+            if image in garments and image not in self.unclear:
                 self.photos.append(photo)
                 self.sides.append(source.side)
                 self.sizes.append(size)
@@ -160,6 +165,7 @@ class _Reader:
             wrong += [(row, "attribute", id) for id in annotation.attribute_ids or () if id not in self.attributes]
             if annotation.category_id not in self.categories:
                 wrong.append((row, "category", annotation.category_id))
+                self.unclear.add(annotation.image_id)
             elif annotation.image_id in photos:
                 yield place, annotation
         hints = {
@@ -193,18 +199,6 @@ class _Reader:
             problems=self.problems,
             crowd=columns[:, 5].astype(bool),
         )
-
-
-def carriers(index: Instances) -> list[list[str]]:
-    """Names of the categories that each attribute is ever drawn with, in training photos where there are any."""
-    train = np.array([side == "train" for side in index.sides])
-    of_garment = np.repeat(train if train.any() else ~train, np.diff(index.first))
-    numbers = np.diff(index.attribute_first)
-    pairs = np.stack([index.attribute, np.repeat(index.category, numbers)], axis=1)[np.repeat(of_garment, numbers)]
-    found: list[list[str]] = [[] for _ in index.attributes]
-    for attribute, category in np.unique(pairs, axis=0).tolist():
-        found[attribute].append(index.categories[category])
-    return found
 
 
 def folders_within(root: Path) -> list[Path]:

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline.data.instances import Instances, cached, counted
+from hemline.data.carriers import with_carriers
+from hemline.data.instances import Instances, cached
 from hemline.data.problems import Problem
 from hemline.errors import DataError, in_short
 from hemline.labels import LabelSpace, load_label_space
@@ -91,7 +92,7 @@ def space_of_csv(path: Path, form: Form) -> LabelSpace:
     space = load_label_space(form.official)
     if _words(path, form, space) != _official(space):
         space = _own(form.name, _descriptions(path / "label_descriptions.json", form.name))
-    return counted(space, open_csv(path, form))
+    return with_carriers(space, open_csv(path, form))
 
 
 def source_of(form: Form, space: LabelSpace) -> str:

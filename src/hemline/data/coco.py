@@ -20,7 +20,8 @@ from typing import Any
 
 from hemline._reading import path_of
 from hemline.data._coco_json import Word, Words, decode, read_words
-from hemline.data._coco_rows import Source, carriers, folders_within, read_instances
+from hemline.data._coco_rows import Source, folders_within, read_instances
+from hemline.data.carriers import carriers
 from hemline.data.instances import Instances, InstanceSet, cached
 from hemline.data.problems import Damaged, refuse
 from hemline.errors import DataError
@@ -75,10 +76,11 @@ class COCO(InstanceSet):
         _, index, words = _open(path, images)
         parts = {category.name: category.outfit_part for category in load_label_space("fashionpedia").categories}
         carried = carriers(index)
-        any_of = sorted({name for names in carried for name in names})
+        any_of = sorted(frozenset[str]().union(*carried.values()))
         groups: dict[str, list[dict[str, Any]]] = {}
-        for word, own in zip(words.attributes, carried, strict=True):
-            entry: dict[str, Any] = {"id": word.id, "name": word.name, "carried_by": own or any_of}
+        for word in words.attributes:
+            own = sorted(carried.get(word.name, ())) or any_of
+            entry: dict[str, Any] = {"id": word.id, "name": word.name, "carried_by": own}
             groups.setdefault(_group_name(word), []).append(entry)
         return LabelSpace.from_dict(
             {

@@ -13,11 +13,11 @@ in those below images. Masks are polygons, or RLE. Parts and garments overlap, a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from hemline.data._coco_json import Word, Words, decode, read_words
-from hemline.data._coco_rows import Source, carriers, folders_within, read_instances
+from hemline.data._coco_rows import Source, folders_within, read_instances
+from hemline.data.carriers import with_carriers
 from hemline.data.instances import Instances, InstanceSet, cached
 from hemline.data.problems import Damaged, refuse
 from hemline.errors import DataError
@@ -70,13 +70,7 @@ class Fashionpedia(InstanceSet):
         Raises:
             DataError: the folder is not laid out as published.
         """
-        index, space = _open(path), load_label_space(NAME)
-        carried = {name: frozenset(own) for name, own in zip(index.attributes, carriers(index), strict=True)}
-        groups = []
-        for group in space.groups:
-            labels = [replace(label, carried_by=carried[label.name] or label.carried_by) for label in group.labels]
-            groups.append(replace(group, labels=tuple(labels)))
-        return replace(space, groups=tuple(groups))
+        return with_carriers(load_label_space(NAME), _open(path))
 
 
 def _open(path: Path) -> Instances:

@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -276,27 +276,6 @@ def _together(rows: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
     return together
 
 
-def counted(space: LabelSpace, index: Instances) -> LabelSpace:
-    """A label space whose attributes are carried by the categories that are ever drawn with them.
-
-    Args:
-        space: A label space whose words are the data's own. An attribute that is never drawn keeps its carriers.
-        index: The garments to count.
-    """
-    times = np.diff(index.attribute_first)
-    pairs = np.unique(np.stack([index.attribute, np.repeat(index.category, times)]), axis=1)
-    carriers: dict[str, set[str]] = {}
-    for attribute, category in pairs.T.tolist():
-        carriers.setdefault(index.attributes[attribute], set()).add(index.categories[category])
-    groups = tuple(
-        replace(group, labels=tuple(
-            replace(label, carried_by=frozenset(carriers.get(label.name, label.carried_by))) for label in group.labels
-        ))
-        for group in space.groups
-    )  # fmt: skip
-    return replace(space, groups=groups)
-
-
 # -- the cache -----------------------------------------------------------------------------------------------
 
 
@@ -384,4 +363,4 @@ def _load(folder: Path) -> Instances | None:
         return None
 
 
-__all__ = ["Damaged", "InstanceSet", "Instances", "Problem", "cache_folder", "cached", "counted"]
+__all__ = ["Damaged", "InstanceSet", "Instances", "Problem", "cache_folder", "cached"]
