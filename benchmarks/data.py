@@ -45,20 +45,22 @@ SIZE = (2151, 1710)
 DRAWN = 36
 """Photos that are drawn; the others are links to them."""
 INDEX = """
-import resource, sys, time
+import re, resource, sys, time
 from pathlib import Path
 from hemline.data.imaterialist2020 import FORM, IMaterialist2020
 from hemline.data._kaggle_csv import open_csv
-unit = 1 if sys.platform == "darwin" else 1024
-try:
-    Path("/proc/self/clear_refs").write_text("5")   # Linux: forget the peak of the imports
-except OSError:
-    pass
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def peak():
+    if sys.platform == "linux":                     # getrusage would tell the peak of the imports
+        return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+if sys.platform == "linux":
+    Path("/proc/self/clear_refs").write_text("5")   # the peak begins anew
+before = peak()
 begun, busy = time.perf_counter(), time.process_time()
 garments = len(open_csv(Path(sys.argv[1]), FORM).row)
 busy, wall = time.process_time() - busy, time.perf_counter() - begun
-print(busy, wall, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, garments)
+print(busy, wall, before, peak(), garments)
 """
 """A process of its own: indexes a folder, prints seconds of CPU and of the clock, bytes of memory at most before and
 after, garments."""
@@ -158,6 +160,7 @@ def print_parts(folder: Path, count: int) -> None:
     parts = dict.fromkeys(("photo decode", "masks", "sample, the rest", "augment", "collate"), 0.0)
     views = []
     for i in range(count):
+        data[i]                                           # so that the file is in memory, for both below
         photo = timed(read_photo, data.path / data.index.photos[i])
         masks = timed(_segments, data, i)
         begun = time.process_time()
