@@ -255,10 +255,9 @@ def test_damaged_segmentations(text, message):
         decode(text, SIZE)
 
 
-PLAIN_DATA = st.recursive(
-    st.none() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.sampled_from(["size", "counts"]), inner),
-)
+SCALARS = st.none() | st.integers() | st.floats() | st.text(max_size=5)
+FLAT = SCALARS | st.lists(SCALARS, max_size=7)
+PLAIN_DATA = FLAT | st.lists(FLAT, max_size=4) | st.fixed_dictionaries({}, optional={"size": FLAT, "counts": FLAT})
 
 
 @settings(max_examples=40, deadline=None)
