@@ -11,6 +11,7 @@ position and makes samples without any randomness:
     __len__() -> int
     __getitem__(index) -> Sample     the photo at its own size and what is known of it
     photo_labels(index) -> (L,)      what is known of the whole photo, without reading its pixels
+    photo_file(index) -> Path        the file of a photo, of a set whose photos are files (optional)
     label_space(path, *, options...) -> LabelSpace    static: the label space of the set's own words (`labels: data`);
                                      a set without it speaks only in spaces that teach it
 """

@@ -88,6 +88,10 @@ class CCP:
         kind, variable = ("tags", "tags") if file.parent.name == "image-level" else ("maps", "groundtruth")
         return self.knowledge.photo([self.words[i] for i in np.unique(self._numbers(file, variable))], kind)[0]
 
+    def photo_file(self, index: int) -> Path:
+        """The file of a photo."""
+        return self._photo(self.files[index])
+
     def _numbers(self, file: Path, variable: str) -> NDArray[Any]:
         """The word numbers that an annotation holds, all of them in the list."""
         numbers = _read(file, variable)

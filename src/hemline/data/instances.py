@@ -128,7 +128,7 @@ class InstanceSet:
             DataError: a mask is damaged, or the photo is not the one that was labelled.
             PhotoError: the photo cannot be read.
         """
-        photo = read_photo(self.path / self.index.photos[index])
+        photo = read_photo(self.photo_file(index))
         numbers, masks = [], []
         undrawn = []
         for number in self.of_photo(index):
@@ -150,6 +150,10 @@ class InstanceSet:
         numbers = self.of_photo(index)
         categories = [self.index.categories[self.index.category[n]] for n in numbers]
         return self.knowledge.photo_of(categories, [self.labels(n) for n in numbers])
+
+    def photo_file(self, index: int) -> Path:
+        """The file of a photo."""
+        return self.path / self.index.photos[index]
 
     def of_photo(self, index: int) -> range:
         """Numbers of the garments of a photo."""
@@ -179,6 +183,11 @@ class InstanceSet:
         except ValueError as error:
             where = f"{self.index.mask_files[file]}, {self.row_word} {self.index.row[number]}"
             raise DataError(f"{self.name}: {where}: {error}; damaged=skip leaves such masks out") from error
+
+    def mask_text(self, number: int) -> bytes:
+        """The mask of one garment as it stands in its file; empty where nothing is drawn."""
+        file, offset, length = self.index.mask[number].tolist()
+        return self._texts[file][offset : offset + length] if length else b""
 
     row_word = "line"
     """What `Instances.row` counts."""

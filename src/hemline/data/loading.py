@@ -158,7 +158,7 @@ def make_loader(
         batch_sampler=sampler,
         num_workers=config.workers,
         collate_fn=_collate,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=quiet_worker,
         persistent_workers=config.workers > 0,
         generator=torch.Generator().manual_seed(config.seed),  # dropout's own is left alone, so that a run can resume
         pin_memory=pin_memory,
@@ -174,7 +174,8 @@ def _collate(samples: Sequence[Sample | HemlineError]) -> Batch | HemlineError:
     return collate(whole)
 
 
-def _quiet_worker(_: int) -> None:
+def quiet_worker(_: int) -> None:
+    """Begin a worker that leaves the signals of its run to the main process."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # a signal to the run's group is for the main process, which needs its workers to end well
     cv2.setNumThreads(0)  # a worker a core is enough: more threads would fight
