@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hemline import __version__
+from hemline import __version__, data_cli
 from hemline._exits import clean_exit, needs_train
 from hemline.errors import ConfigError, HemlineError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(data_cli.app, name="data")
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 

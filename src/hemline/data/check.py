@@ -183,7 +183,8 @@ def _duplicates(photos: Sequence[tuple[Opened, int]], seen: Sequence[Seen]) -> I
     same = same_bytes([one.digest for one in seen])
     partners = {photo: [other for other in group if other != photo] for group in same for photo in group}
     yield from _twice(photos, side, partners, exact=True)
-    copies = {photo for group in same for photo in group if photo != max(group, key=lambda photo: (side[photo], -photo))}
+    first = [max(group, key=lambda photo: (side[photo], -photo)) for group in same]
+    copies = {photo for group, kept in zip(same, first, strict=True) for photo in group if photo != kept}
     single = [(photo, one.look) for photo, one in enumerate(seen) if one.look is not None and photo not in copies]
     alike: dict[int, list[int]] = {}
     for a, b in same_look([look for _, look in single]):

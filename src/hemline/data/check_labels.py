@@ -43,8 +43,8 @@ def shifted(name: str, dataset: InstanceSet, space: LabelSpace) -> Iterator[Find
         "attribute": {label.name: label.id for label in space.labels if isinstance(label.id, int)},
     }
     used = {
-        "category": [index.categories[i] for i in np.flatnonzero(times)],
-        "attribute": [index.attributes[i] for i in np.unique(index.attribute)],
+        "category": [index.categories[int(i)] for i in np.flatnonzero(times)],
+        "attribute": [index.attributes[int(i)] for i in np.unique(index.attribute)],
     }
     unknown: dict[str, set[int]] = {"category": set(), "attribute": set()}
     for problem in dataset.problems:
@@ -96,7 +96,8 @@ class Tally:
         name = next(iter(self.names)) if len(self.names) == 1 else ""
         for index, label in enumerate(label_names(self.space)):
             if shown[index] and (what := self._wrong(index)):
-                yield Finding("warning", name, Problem("label not to be learnt", f"labels {self.space.name}", label, what))
+                problem = Problem("label not to be learnt", f"label space {self.space.name}", label, what)
+                yield Finding("warning", name, problem)
 
     def _wrong(self, index: int) -> str:
         yes = {side: int(count[index]) for side, count in self._yes.items()}

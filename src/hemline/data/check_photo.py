@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,11 +65,10 @@ def look_at(dataset: Dataset, index: int, *, name: str, space: LabelSpace) -> Se
         seen.findings.append(Finding(severity, name, Problem(kind, of, row, what)))
 
     try:
-        seen.labels = dataset.photo_labels(index).copy()
         sample = dataset[index]
     except PhotoError as error:
         note("error", "unreadable photo", str(error).removeprefix(f"{where}: "))
-    except (DataError, cv2.error) as error:
+    except DataError as error:
         note("error", "unusable labels", str(error))
     else:
         seen.look = look_of(sample.photo)
@@ -78,7 +76,7 @@ def look_at(dataset: Dataset, index: int, *, name: str, space: LabelSpace) -> Se
         for region in sample.regions:
             np.maximum(seen.labels, region.labels, out=seen.labels)
         seen.garments = sum(region.segments != WHOLE_PHOTO for region in sample.regions)
-        if (seen.labels == UNKNOWN).all() and not any(r.one_of for r in sample.regions) and (sample.targets < 0).all():
+        if _nothing_known(sample, seen.labels):
             note("warning", "no label", "nothing is known of it: it teaches nothing")
     if isinstance(dataset, InstanceSet):
         seen.garments = len(dataset.of_photo(index))
@@ -89,6 +87,11 @@ def look_at(dataset: Dataset, index: int, *, name: str, space: LabelSpace) -> Se
         for severity, kind, what in _of_regions(sample, space):
             note(severity, kind, what)
     return seen
+
+
+def _nothing_known(sample: Sample, labels: NDArray[np.int8]) -> bool:
+    either = any(region.one_of for region in sample.regions) or bool((sample.targets != UNKNOWN).any())
+    return not either and bool((labels == UNKNOWN).all())
 
 
 def _of_garments(
@@ -131,7 +134,8 @@ def _outside(text: bytes, size: tuple[int, int]) -> str:
 
 def _of_regions(sample: Sample, space: LabelSpace) -> Iterator[tuple[Literal["error", "warning"], str, str]]:
     """What is wrong with the regions of a sample whose masks are a map."""
-    counts = np.bincount(sample.segments.ravel(), minlength=len(sample.targets))
+    drawn = any(region.drawn for region in sample.regions)
+    counts = np.bincount(sample.segments.ravel(), minlength=len(sample.targets)) if drawn else np.zeros(0, np.intp)
     whole = np.full(space.num_labels, UNKNOWN, np.int8)
     for region in sample.regions:
         if region.segments == WHOLE_PHOTO:

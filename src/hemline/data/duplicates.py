@@ -1,8 +1,8 @@
 """Which photos are the same: byte for byte, or the same picture saved again at another size, quality or brightness.
 
 A picture is known by its **look**: 64 bits of its lowest frequencies (a perceptual hash by cosine transform, Zauner,
-2010, https://phash.org/docs/pubs/thesis_zauner.pdf) and a thumbnail. Photos whose bits agree but for a few are candidates;
-their thumbnails decide. A mirrored, turned or cropped copy has another look and is not found.
+2010, https://phash.org/docs/pubs/thesis_zauner.pdf) and a thumbnail. Photos whose bits agree but for a few are
+candidates; their thumbnails decide. A mirrored, turned or cropped copy has another look and is not found.
 
 No two photos are compared unless two of their hash's eight bytes agree, so that 50,000 photos take seconds.
 
@@ -65,7 +65,7 @@ def look_of(photo: NDArray[np.uint8]) -> Look:
 
 
 def _lowest() -> NDArray[np.intp]:
-    """Places of the 64 lowest frequencies but the mean, dealt out so that every byte of the hash has high and low ones."""
+    """Places of the 64 lowest frequencies but the mean, dealt out so that each byte has high and low ones."""
     rows, columns = np.divmod(np.arange(81), 9)
     lowest = np.argsort(rows + columns + rows / 100, kind="stable")[1:65]
     places: NDArray[np.intp] = lowest.reshape(8, 8).T.ravel()
