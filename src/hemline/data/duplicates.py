@@ -50,6 +50,7 @@ class Look(NamedTuple):
 
 def look_of(photo: NDArray[np.uint8]) -> Look:
     """What a photo (H, W, 3) looks like."""
+    aspect = photo.shape[1] / photo.shape[0]
     step = min(photo.shape[:2]) // 256                    # whole steps are several times as fast
     if step > 1:
         height, width = photo.shape[0] // step, photo.shape[1] // step
@@ -61,7 +62,7 @@ def look_of(photo: NDArray[np.uint8]) -> Look:
     signs = low > np.median(low)
     bits = int(np.packbits(signs).view(">u8")[0])
     thumbnail = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return Look(bits, thumbnail, photo.shape[1] / photo.shape[0])  # type: ignore[arg-type]
+    return Look(bits, thumbnail, aspect)  # type: ignore[arg-type]
 
 
 def _lowest() -> NDArray[np.intp]:
@@ -91,12 +92,10 @@ def same_look(looks: Sequence[Look]) -> list[tuple[int, int]]:
         return []
     bits = np.array([look.bits for look in looks], np.uint64)
     thumbnails = np.stack([look.thumbnail for look in looks]).reshape(len(looks), -1)
-    contrast = thumbnails.std(1)
     aspect = np.log([look.aspect for look in looks])
     found: set[tuple[int, int]] = set()
     for first, second in _candidates(bits):
         near = abs(aspect[first] - aspect[second]) < ASPECT
-        near &= np.minimum(contrast[first], contrast[second]) >= LEAST_CONTRAST
         first, second = first[near], second[near]
         for begin in range(0, len(first), BLOCK):
             a, b = first[begin : begin + BLOCK], second[begin : begin + BLOCK]
@@ -113,7 +112,8 @@ def residue(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
         b: (P, D) thumbnails to compare with.
 
     Returns:
-        Root mean square over standard deviation, 0..1; infinity where the contrast differs by more than `GAIN`.
+        Root mean square over standard deviation, 0..1; infinity where the contrast differs by more than `GAIN`, or one
+        of them is blank.
     """
     x, y = a.astype(np.float32), b.astype(np.float32)
     x -= x.mean(1, keepdims=True)
@@ -121,7 +121,9 @@ def residue(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
     xx, yy, xy = (np.einsum("pd,pd->p", u, v) for u, v in ((x, x), (y, y), (x, y)))
     left = np.sqrt(np.clip(1 - xy**2 / np.maximum(xx * yy, 1e-9), 0, 1))
     gain = np.sqrt(yy / np.maximum(xx, 1e-9))
-    apart: NDArray[np.float64] = np.where((xy > 0) & (gain > GAIN[0]) & (gain < GAIN[1]), left, np.inf)
+    drawn = np.minimum(xx, yy) >= LEAST_CONTRAST**2 * x.shape[1]
+    alike = drawn & (xy > 0) & (gain > GAIN[0]) & (gain < GAIN[1])
+    apart: NDArray[np.float64] = np.where(alike, left, np.inf)
     return apart
 
 
