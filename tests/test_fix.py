@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
 import shutil
 
 import pytest
-from pycocotools.coco import COCO
+from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from hemline.cli import app
@@ -63,7 +62,7 @@ def test_a_coco_set(tmp_path):
     assert contents(folder) == before
     copy = out / "coco"
     again = json.loads(command(f"coco={copy}", "--json").stdout)
-    assert [x for x in again["findings"] if x["severity"] == "error"] == []
+    assert again["errors"] == 0
     photos = {str(file.relative_to(copy)) for file in copy.rglob("*.jpg")}
     gone = {1, 3, 4, 5, 6, 8}
     assert photos == {str(coco.photo(i).relative_to(folder)) for i in range(16) if i not in gone}
@@ -75,7 +74,7 @@ def test_a_coco_set(tmp_path):
     assert sorted(train.anns) == [i for i in sorted(old) if i // 100 not in gone and i != 200]
     assert train.dataset["info"] == {"year": 2020}
     assert (copy / "annotations/instances_val.json").is_file()
-    assert os.path.samefile(copy / "train/000.jpg", folder / "train/000.jpg")
+    assert (copy / "train/000.jpg").samefile(folder / "train/000.jpg")
 
     report = json.loads((out / "report.json").read_text())
     (done,) = report["fixed"]
@@ -94,7 +93,7 @@ def test_a_coco_set(tmp_path):
     text = (out / "report.md").read_text()
     assert text.count("\n- ") == 9
     assert str(coco.photo(5)) in text
-    assert not [file for file in out.rglob(".*")]                          # no half-written files
+    assert not list(out.rglob(".*"))                                       # no half-written files
 
 
 def test_an_imaterialist_csv(tmp_path):
@@ -140,7 +139,7 @@ def test_rows_of_several_lines_stay_as_they_are(tmp_path):
     text = '\ufeffid;image;note\r\n1;a.jpg;"two\r\nlines; \xe4"\r\n\r\n2;b.jpg;x\r\n3;"c.jpg";\r\n4;a;y\r\n5;d.jpg;z'
     source.write_bytes(text.encode())
     leave = LeaveOut(alone={6}, with_photo=set(), photos={"c"})
-    lines, named, lost = rewrite_csv(source, target, "image", leave, several_lines=True)
+    _, named, lost = rewrite_csv(source, target, "image", leave, several_lines=True)
     kept = '\ufeffid;image;note\r\n1;a.jpg;"two\r\nlines; \xe4"\r\n\r\n2;b.jpg;x\r\n4;a;y\r\n5;d.jpg;z'
     assert target.read_bytes() == kept.encode()
     assert (named - {""}, lost) == ({"a", "b", "d"}, 1)
@@ -149,7 +148,7 @@ def test_rows_of_several_lines_stay_as_they_are(tmp_path):
     assert target.read_bytes().startswith("\ufeffid;image;note\r\n\r\n2".encode())
 
 
-@pytest.mark.skipif("table" not in DATASETS, reason="no loader of tables")
+@pytest.mark.skipif(not hasattr(DATASETS.get("table"), "photo_file"), reason="needs a loader that names its files")
 def test_a_table(tmp_path):
     folder = tmp_path / "shop"
     lines = ["image,category,colour"]

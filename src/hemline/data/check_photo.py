@@ -73,8 +73,7 @@ def look_at(dataset: Dataset, index: int, *, name: str, space: LabelSpace) -> Se
     else:
         seen.look = look_of(sample.photo)
         seen.digest = _digest(file)
-        for region in sample.regions:
-            np.maximum(seen.labels, region.labels, out=seen.labels)
+        seen.labels = np.max([seen.labels, *(region.labels for region in sample.regions)], axis=0)
         seen.garments = sum(region.segments != WHOLE_PHOTO for region in sample.regions)
         if _nothing_known(sample, seen.labels):
             note("warning", "no label", "nothing is known of it: it teaches nothing")

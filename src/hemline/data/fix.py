@@ -130,7 +130,7 @@ def _fix_one(opened: Opened, checked: Checked, folder: Path) -> Fixed:
     errors = [finding for finding in checked.of("error") if finding.dataset == opened.name]
     fixed = Fixed(opened.name, folder, left=errors)
     kind = opened.data.name
-    if kind not in CSV and kind not in JSON:
+    if (kind not in CSV and kind not in JSON) or not hasattr(opened.dataset, "photo_file"):
         fixed.sentence = f"{kind} is in a format that is not written: its photos and labels stay where they are"
         return fixed
     path = path_of(str(opened.data.path))
@@ -147,7 +147,7 @@ def _fix_one(opened: Opened, checked: Checked, folder: Path) -> Fixed:
     kept, fixed.rows = write(opened, folder, out, dropped)
     root = _root(opened)
     for index in sorted(kept - dropped):
-        file = Path(opened.dataset.photo_file(index))  # type: ignore[attr-defined]  # the photos of these are files
+        file = Path(opened.dataset.photo_file(index))
         _link(file, folder / os.path.relpath(file, root))
     fixed.photos = len(kept - dropped)
     return fixed
