@@ -11,7 +11,7 @@ Shapes: N photos, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,9 +31,9 @@ GAIN = (0.7, 1.4)
 """Factors of contrast between copies of a picture."""
 ASPECT = 0.03
 """How far, as a share, the aspect ratio of a copy may be off: sizes are rounded."""
-NEIGHBOURS = 256
-"""Photos that a photo is compared with for each two bytes that agree: of thousands of blank photos not all pairs."""
-BLOCK = 1 << 16
+NEIGHBOURS = 64
+"""Photos that a photo is compared with for each two bytes that agree: of thousands that are alike not all pairs."""
+BLOCK = 1 << 13
 """Pairs whose thumbnails are compared at once."""
 
 
@@ -46,6 +46,8 @@ class Look(NamedTuple):
     """(SIDE, SIDE, 3) RGB, stretched to a square."""
     aspect: float
     """Width by height."""
+    contrast: float
+    """Standard deviation of the thumbnail, in grey levels of 255."""
 
 
 def look_of(photo: NDArray[np.uint8]) -> Look:
@@ -62,7 +64,7 @@ def look_of(photo: NDArray[np.uint8]) -> Look:
     signs = low > np.median(low)
     bits = int(np.packbits(signs).view(">u8")[0])
     thumbnail = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return Look(bits, thumbnail, aspect)  # type: ignore[arg-type]
+    return Look(bits, thumbnail, aspect, float(thumbnail.std()))  # type: ignore[arg-type]
 
 
 def _lowest() -> NDArray[np.intp]:
@@ -90,18 +92,17 @@ def same_look(looks: Sequence[Look]) -> list[tuple[int, int]]:
     """Positions of the pairs of photos that look the same, the first before the second, in order."""
     if len(looks) < 2:
         return []
-    bits = np.array([look.bits for look in looks], np.uint64)
-    thumbnails = np.stack([look.thumbnail for look in looks]).reshape(len(looks), -1)
     aspect = np.log([look.aspect for look in looks])
-    found: set[tuple[int, int]] = set()
-    for first, second in _candidates(bits):
-        near = abs(aspect[first] - aspect[second]) < ASPECT
-        first, second = first[near], second[near]
-        for begin in range(0, len(first), BLOCK):
-            a, b = first[begin : begin + BLOCK], second[begin : begin + BLOCK]
-            same = residue(thumbnails[a], thumbnails[b]) <= MOST_RESIDUE
-            found.update(zip(a[same].tolist(), b[same].tolist(), strict=True))
-    return sorted(found)
+    first, second = _candidates(np.array([look.bits for look in looks], np.uint64))
+    near = abs(aspect[first] - aspect[second]) < ASPECT
+    near &= np.array([look.contrast >= LEAST_CONTRAST for look in looks])[first]
+    first, second = first[near], second[near]
+    found: list[tuple[int, int]] = []
+    for begin in range(0, len(first), BLOCK):
+        a, b = first[begin : begin + BLOCK].tolist(), second[begin : begin + BLOCK].tolist()
+        left = residue(*(np.stack([looks[i].thumbnail.ravel() for i in side]) for side in (a, b)))
+        found += [pair for pair, rest in zip(zip(a, b, strict=True), left, strict=True) if rest <= MOST_RESIDUE]
+    return found
 
 
 def residue(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -112,8 +113,7 @@ def residue(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
         b: (P, D) thumbnails to compare with.
 
     Returns:
-        Root mean square over standard deviation, 0..1; infinity where the contrast differs by more than `GAIN`, or one
-        of them is blank.
+        Root mean square over standard deviation, 0..1; infinity where the contrast differs by more than `GAIN`.
     """
     x, y = a.astype(np.float32), b.astype(np.float32)
     x -= x.mean(1, keepdims=True)
@@ -121,18 +121,19 @@ def residue(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
     xx, yy, xy = (np.einsum("pd,pd->p", u, v) for u, v in ((x, x), (y, y), (x, y)))
     left = np.sqrt(np.clip(1 - xy**2 / np.maximum(xx * yy, 1e-9), 0, 1))
     gain = np.sqrt(yy / np.maximum(xx, 1e-9))
-    drawn = np.minimum(xx, yy) >= LEAST_CONTRAST**2 * x.shape[1]
-    alike = drawn & (xy > 0) & (gain > GAIN[0]) & (gain < GAIN[1])
+    alike = (xy > 0) & (gain > GAIN[0]) & (gain < GAIN[1])
     apart: NDArray[np.float64] = np.where(alike, left, np.inf)
     return apart
 
 
-def _candidates(bits: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of positions, (P,) and (P,), whose bits differ in `MOST_BITS` or fewer; some pairs more than once."""
+def _candidates(bits: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of positions, (P,) and (P,), whose bits differ in `MOST_BITS` or fewer, in order."""
+    pairs = np.empty(0, np.int64)
     octets = bits.astype(">u8").view(np.uint8).reshape(-1, 8).astype(np.uint16)
     for one, other in combinations(range(8), 2):
         key = octets[:, one] << 8 | octets[:, other]
         order = np.lexsort((bits, key))                   # in a bucket, what is alike lies side by side
+        found = [pairs]
         ordered, placed = key[order], bits[order]
         for step in range(1, min(NEIGHBOURS, len(bits) - 1) + 1):
             alike = ordered[step:] == ordered[:-step]
@@ -142,7 +143,9 @@ def _candidates(bits: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.intp], ND
             at = at[_differing(placed[at], placed[at + step]) <= MOST_BITS]
             if len(at):
                 a, b = order[at], order[at + step]
-                yield np.minimum(a, b), np.maximum(a, b)
+                found.append(np.minimum(a, b) * len(bits) + np.maximum(a, b))
+        pairs = np.unique(np.concatenate(found))
+    return pairs // len(bits), pairs % len(bits)
 
 
 def _differing(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
