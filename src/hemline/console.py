@@ -76,14 +76,15 @@ def failure(failed: Failure) -> None:
 
 
 @contextmanager
-def _on_stdout() -> Iterator[None]:
+def on_stdout() -> Iterator[None]:
+    """An error of writing within names stdout."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, STDOUT) from error
 
 
-@_on_stdout()
+@on_stdout()
 def plain(text: str, *, end: str = "\n") -> None:
     """Print a text on stdout as it is."""
     sys.stdout.write(text + end)
@@ -117,7 +118,7 @@ class JsonList:
 # -- one photo -----------------------------------------------------------------------------------------------
 
 
-@_on_stdout()
+@on_stdout()
 def show(result: Result) -> None:
     """Print what is worn in a photo as a table, then the labels of the photo as a whole."""
     height, width = result.size
@@ -338,7 +339,7 @@ def _time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-@_on_stdout()
+@on_stdout()
 def show_report(report: Report) -> None:
     """Print an evaluation's tables."""
     _print_report(report, answers())
@@ -351,7 +352,7 @@ def _print_report(report: Report, console: Console) -> None:
         console.print(table)
 
 
-@_on_stdout()
+@on_stdout()
 def show_licenses(found: Licenses) -> None:
     """Print the terms of code, weights and labels."""
     from hemline.licenses import licenses_table
@@ -360,7 +361,7 @@ def show_licenses(found: Licenses) -> None:
         answers().print(table)
 
 
-@_on_stdout()
+@on_stdout()
 def show_stats(stats: Stats) -> None:
     """Print what datasets hold."""
     from hemline.stats_table import stats_tables
@@ -372,7 +373,7 @@ def show_stats(stats: Stats) -> None:
 # -- recipes -------------------------------------------------------------------------------------------------
 
 
-@_on_stdout()
+@on_stdout()
 def show_configs(configs: Mapping[str, str]) -> None:
     """Print the recipes in the package, each with what it is for."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold dim")
@@ -383,7 +384,7 @@ def show_configs(configs: Mapping[str, str]) -> None:
     answers().print(table)
 
 
-@_on_stdout()
+@on_stdout()
 def show_yaml(text: str) -> None:
     """Print a YAML, coloured on a terminal and as it is elsewhere."""
     if sys.stdout.isatty():

@@ -89,6 +89,10 @@ class ClothingAttributes:
         """(L,) what the answers say of the whole photo."""
         return self.knowledge.photo(self.words(index), "tags")[0]
 
+    def photo_file(self, index: int) -> Path:
+        """The file of a photo."""
+        return self.files[index]
+
     def words(self, index: int) -> list[str]:
         """The settled answers of one photo, as words of the `teach` block."""
         return [f"{name} {answers[index]:.0f}" for name, answers in self.answers.items() if answers[index] > 0]

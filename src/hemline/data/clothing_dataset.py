@@ -80,12 +80,16 @@ class ClothingDataset:
         Raises:
             PhotoError: the photo cannot be read.
         """
-        photo = read_photo(self.path / "images" / f"{self.names[index]}.jpg")
+        photo = read_photo(self.photo_file(index))
         return self.knowledge.undrawn(photo, [self.words[index]], self.keys[index])
 
     def photo_labels(self, index: int) -> NDArray[np.int8]:
         """(L,) what the word says of the whole photo."""
         return self.knowledge.photo([self.words[index]], "tags")[0]
+
+    def photo_file(self, index: int) -> Path:
+        """The file of a photo."""
+        return self.path / "images" / f"{self.names[index]}.jpg"
 
     def _tells(self, word: str) -> bool:
         labels, one_of = self.knowledge.photo([word], "tags")

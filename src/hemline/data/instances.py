@@ -193,6 +193,11 @@ class InstanceSet:
             where = f"{self.index.mask_files[file]}, {self.row_word} {self.index.row[number]}"
             raise DataError(f"{self.name}: {where}: {error}; damaged=skip leaves such masks out") from error
 
+    def mask_text(self, number: int) -> bytes:
+        """The mask of one garment as it stands in its file; empty where nothing is drawn."""
+        file, offset, length = self.index.mask[number].tolist()
+        return self._texts[file][offset : offset + length] if length else b""
+
     row_word = "line"
     """What `Instances.row` counts."""
 

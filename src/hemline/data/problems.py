@@ -30,6 +30,16 @@ class Problem(NamedTuple):
         return f"{where}: {self.what}"
 
 
+class Finding(NamedTuple):
+    """A problem that `hemline data check` found, and how bad it is."""
+
+    severity: Literal["error", "warning"]
+    """`error`: training would refuse it, or learn or measure something false. `warning`: worth knowing."""
+    dataset: str
+    """The name of the set it is in; empty where it is in all of them together."""
+    problem: Problem
+
+
 def refuse(name: str, path: Path, problems: Sequence[Problem]) -> None:
     """Open nothing where there are problems.
 

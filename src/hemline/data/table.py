@@ -141,8 +141,12 @@ class Table:
             PhotoError: the photo cannot be read.
         """
         words, denied, closed = self._said(index)
-        photo = read_photo(self.folder / str(self.names[index]))
+        photo = read_photo(self.photo_file(index))
         return self.knowledge.undrawn(photo, words, self.keys[index], denied=denied, closed=closed)
+
+    def photo_file(self, index: int) -> Path:
+        """The file of a photo."""
+        return self.folder / str(self.names[index])
 
     def photo_labels(self, index: int) -> NDArray[np.int8]:
         """(L,) what the rows say of the whole photo."""
