@@ -208,6 +208,32 @@ def test_starting_from_weights_keeps_what_fits(config):
     assert after["label_head.shared.0.weight"].shape != state["label_head.shared.0.weight"].shape
 
 
+def test_another_label_space_keeps_what_was_learnt_of_the_same_words(config, tmp_path):
+    """Rows of the last layers follow their names, also where both spaces have as many of them."""
+    first = train(replace(config, epochs=1))
+    state, metadata = load(first)
+    space = metadata.labels.to_dict()
+    space["categories"][3]["name"] = "poncho"
+    space["categories"].reverse()
+    for group in space["groups"]:
+        for label in group["labels"]:
+            label["carried_by"] = []
+    space["alike"] = []
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(space))
+    own = replace(config, labels=str(tmp_path / "own.yaml"))
+    after, other = load(train(replace(own, name="next", init=str(first), lr=1e-12, ema=0.0, epochs=1)))
+    for layer in ("mask_head.classifier", "label_head.classifiers.0"):
+        for kind in ("weight", "bias"):
+            old, new = state[f"{layer}.{kind}"], after[f"{layer}.{kind}"]
+            same = [torch.allclose(new[row], old[metadata.labels.find(c.name).index], rtol=0, atol=1e-5)
+                    for row, c in enumerate(other.labels.categories) if c.name != "poncho"]
+            assert all(same)
+            assert len(same) == len(metadata.labels.categories) - 1
+    poncho = other.labels.find("poncho").index
+    weight = "mask_head.classifier.weight"
+    assert not any(torch.allclose(after[weight][poncho], row) for row in state[weight])
+
+
 def test_weights_of_another_trunk_are_no_start(config):
     first = train(replace(config, epochs=1))
     other = replace(config, name="next", init=str(first), backbone=replace(config.backbone, name="resnet10t"))

@@ -220,7 +220,7 @@ def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Netwo
     torch.manual_seed(config.seed)
     network = build(config, space, head=head, trunk_weights=config.init is None)
     if config.init is not None:
-        network.load_state_dict(starting_weights(config, network.state_dict()), strict=False)
+        network.load_state_dict(starting_weights(config, network.state_dict(), space), strict=False)
     network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_threshold))
     return network
 

@@ -18,7 +18,7 @@ from hemline.backbone import Backbone
 from hemline.checkpoint import load
 from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
-from hemline.labels import OF_DATA, LabelSpace, load_label_space
+from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
 from hemline.model import Network, assemble
 from hemline.runtime import default_weights
 
@@ -52,8 +52,15 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
     return problems
 
 
-def starting_weights(config: Config, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpace | None = None) -> dict[str, Tensor]:
     """The weights of the recipe's `init` that fit a network whose tensors are `own`.
+
+    Of another label space, classes and labels that have the same name keep what was learnt of them.
+
+    Args:
+        config: The recipe.
+        own: Tensors of the network.
+        space: Its label space; that of the weights if None.
 
     Raises:
         ConfigError: the file cannot be read, or its trunk is another.
@@ -68,7 +75,36 @@ def starting_weights(config: Config, own: Mapping[str, Tensor]) -> dict[str, Ten
     if not all(name in fitting for name in own if name.startswith("backbone.")):
         theirs = metadata.recipe.get("backbone", {}).get("name", "another one")
         raise ConfigError(f"init: the trunk of {path} is {theirs}, not the recipe's {config.backbone.name}")
-    return fitting
+    return fitting if space is None else fitting | _by_name(state, metadata.labels, own, space)
+
+
+def _by_name(
+    state: Mapping[str, Tensor], theirs: LabelSpace, own: Mapping[str, Tensor], space: LabelSpace
+) -> dict[str, Tensor]:
+    """The last layers of a network: each row from the class or label of the same name, or else its own."""
+    learnt = {name: (layer, row) for layer, names in _last_layers(theirs).items() for row, name in enumerate(names)}
+    kept = {}
+    for layer, names in _last_layers(space).items():
+        for kind in ("weight", "bias"):
+            tensor = own.get(f"{layer}.{kind}")
+            if tensor is None or len(tensor) != len(names):
+                continue                                 # a head of one's own
+            kept[f"{layer}.{kind}"] = tensor = tensor.clone()
+            for row, name in enumerate(names):
+                source, at = learnt.get(name, ("", 0))
+                known = state.get(f"{source}.{kind}")
+                if known is not None and known.shape[1:] == tensor.shape[1:]:
+                    tensor[row] = known[at]
+    return kept
+
+
+def _last_layers(space: LabelSpace) -> dict[str, list[str]]:
+    """The layers that answer, and what each of their rows answers."""
+    things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
+    layers = {"mask_head.classifier": [f"pixels of {name}" for name in space.mask_names]}
+    for number, part in enumerate(space.label_slices.values()):
+        layers[f"label_head.classifiers.{number}"] = [thing.name for thing in things[part]]
+    return layers
 
 
 def _tried(problems: list[str], do: Callable[[], T]) -> T | None:
