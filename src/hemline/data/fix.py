@@ -251,8 +251,7 @@ def rewrite_csv(
 
 def _records(source: Path, delimiter: str, several_lines: bool) -> Iterator[tuple[int, list[str], str]]:
     """The number of its first line, the cells and the text of each record, the header included."""
-    csv.field_size_limit(1 << 30)                         # masks of large photos
-    with source.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with _long_cells(), source.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         if not several_lines:
             for number, text in enumerate(file, start=1):
                 yield number, next(csv.reader([text], delimiter=delimiter), []), text
@@ -269,6 +268,16 @@ def _records(source: Path, delimiter: str, several_lines: bool) -> Iterator[tupl
             yield begin, cells, "".join(taken)
             begin += len(taken)
             taken.clear()
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Within, csv reads cells of any length: the masks of large photos."""
+    before = csv.field_size_limit(1 << 30)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _bare(cell: str) -> str:
