@@ -136,7 +136,7 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
         ("loss={bce: 0, class_weights: inverse}", "loss.class_weights: weighs bce and cross_entropy, which are both 0"),
         ("data.0.only.count=0", "data.0.only.count: must be 1 or more, not 0"),
         ("data.0.only.categories=coat", "data.0.only.categories: expected a list of one or more, not 'coat'"),
-        ("data.0.only.classes=[coat]", "data.0.only.classes: unknown key; one of categories, supercategories, count, seed"),
+        ("data.0.only.classes=[coat]", "data.0.only.classes: unknown key; one of categories, super"),
         ("data.0.only.categories=[dres]", "data.0.only.categories: label space street has no 'dres'; did you mean"),
         ("data.0.only.supercategories=[foot]", "data.0.only.supercategories: label space street has no 'foot'"),
         ("data.0.words=none.yaml", "data.0.words: no file 'none.yaml'"),

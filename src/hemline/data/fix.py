@@ -18,7 +18,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -251,31 +250,25 @@ def rewrite_csv(
 
 def _records(source: Path, delimiter: str, several_lines: bool) -> Iterator[tuple[int, list[str], str]]:
     """The number of its first line, the cells and the text of each record, the header included."""
-    with _long_cells(), source.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        if not several_lines:
-            for number, text in enumerate(file, start=1):
-                yield number, next(csv.reader([text], delimiter=delimiter), []), text
-            return
-        taken: list[str] = []
-        begin = 1
-
-        def lines() -> Iterator[str]:
-            for text in file:
-                taken.append(text)
-                yield text
-
-        for cells in csv.reader(lines(), delimiter=delimiter):
-            yield begin, cells, "".join(taken)
-            begin += len(taken)
-            taken.clear()
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Within, csv reads cells of any length: the masks of large photos."""
-    before = csv.field_size_limit(1 << 30)
+    before = csv.field_size_limit(1 << 30)                # masks of large photos
     try:
-        yield
+        with source.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            if not several_lines:
+                for number, text in enumerate(file, start=1):
+                    yield number, next(csv.reader([text], delimiter=delimiter), []), text
+                return
+            taken: list[str] = []
+            begin = 1
+
+            def lines() -> Iterator[str]:
+                for text in file:
+                    taken.append(text)
+                    yield text
+
+            for cells in csv.reader(lines(), delimiter=delimiter):
+                yield begin, cells, "".join(taken)
+                begin += len(taken)
+                taken.clear()
     finally:
         csv.field_size_limit(before)
 
