@@ -1,13 +1,15 @@
 """Files that say what a dataset's words mean: street words as outfit parts, and what is wrong with a file."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hemline.config import Config, Data, load_config
+from hemline.data import as_trained
 from hemline.data.loading import open_sources
-from hemline.data.words import load_words, words_of
+from hemline.data.words import load_words
 from hemline.errors import ConfigError, DataError, LabelError
 from hemline.evaluate import evaluate
 from hemline.labels import load_label_space
@@ -127,7 +129,13 @@ def test_whoever_measures_reads_the_words_of_the_recipe(words, tmp_path, monkeyp
     assert {c.name for c in part.masks.classes if c.photos} == {"background", "lower body", "whole body", "feet"}
 
 
-def test_the_words_of_a_recipe():
-    recipe = {"data": [{"name": "ccp"}, "x", {"name": "ccp", "words": "mine.yaml"}, {"name": "y", "words": None}]}
-    assert [words_of(recipe, name) for name in ("ccp", "y", "z")] == ["mine.yaml", None, None]
-    assert words_of({}, "ccp") is None
+def test_whoever_measures_opens_a_set_as_the_recipe_did():
+    """With its words, and with the options in which its entries agree."""
+    shop = {"name": "table", "path": "old.csv", "weight": 2.0, "image": "photo", "words": None, "columns": ["colour"]}
+    maps, tags = {"name": "ccp", "maps": True, "tags": False}, {"name": "ccp", "maps": True, "words": "mine.yaml"}
+    recipe = {"data": [maps, "x", tags, shop]}
+    assert as_trained(recipe, "ccp", Path("here")) == Data(
+        name="ccp", path="here", words="mine.yaml", options={"maps": True}
+    )
+    assert as_trained(recipe, "table", Path("new.csv")).options == {"image": "photo", "columns": ["colour"]}
+    assert as_trained({}, "synthetic", None) == Data(name="synthetic")

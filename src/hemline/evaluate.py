@@ -26,11 +26,9 @@ from numpy.typing import NDArray
 
 from hemline._tally import Tally, only_better_than_chance, thresholds_of, truth_map
 from hemline._targets import protocol
-from hemline.config import Data
-from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, build_dataset, split_indices, wrong_sets
+from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, as_trained, build_dataset, split_indices, wrong_sets
 from hemline.data.sample import Sample
 from hemline.data.stratify import held_out_of
-from hemline.data.words import words_of
 from hemline.errors import ConfigError, DataError
 from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import Frame, place, unplace
@@ -93,8 +91,7 @@ def evaluate(
     share, held_out = float(metadata.recipe.get("validation", VALIDATION_SHARE)), held_out_of(metadata.data)
     sets: list[tuple[str, Dataset, list[int]]] = []
     for name, path in data.items():
-        words = words_of(metadata.recipe, name)
-        dataset = build_dataset(Data(name=name, path=None if path is None else str(path), words=words), metadata.labels)
+        dataset = build_dataset(as_trained(metadata.recipe, name, path), metadata.labels)
         indices = split_indices(dataset, split, share, held_out.get(name))
         if not indices:
             raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")

@@ -19,12 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemline.config import Data
-from hemline.data import VALIDATION_SHARE, build_dataset, split_indices, wrong_sets
+from hemline.data import VALIDATION_SHARE, as_trained, build_dataset, split_indices, wrong_sets
 from hemline.data.pseudo import NOBODY, ONE_OF, UNSURE
 from hemline.data.sample import Sample
 from hemline.data.stratify import held_out_of
-from hemline.data.words import words_of
 from hemline.errors import ConfigError, DataError
 from hemline.foreground import foreground
 from hemline.labels import LabelSpace
@@ -62,12 +60,7 @@ def write_pseudo_masks(
     space = with_teaching(metadata)
     if problems := wrong_sets(sets):
         raise ConfigError("; ".join(problems))
-    datasets = {
-        name: build_dataset(
-            Data(name=name, path=None if path is None else str(path), words=words_of(metadata.recipe, name)), space
-        )
-        for name, path in sets.items()
-    }
+    datasets = {name: build_dataset(as_trained(metadata.recipe, name, path), space) for name, path in sets.items()}
     answer = open_runtime(Path(weights), metadata)
     _claim(out, {"classes": list(space.mask_names), "weights_sha256": metadata.weights_sha256})
     share = float(metadata.recipe.get("validation", VALIDATION_SHARE))

@@ -25,7 +25,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,24 @@ def own_space(data: Data) -> LabelSpace:
     return space
 
 
+def as_trained(recipe: Mapping[str, Any], name: str, path: Path | None) -> Data:
+    """A dataset as the recipe of weights opens it: with its words, and the options that its entries there share.
+
+    Args:
+        recipe: Of the weights, as plain data.
+        name: The dataset.
+        path: Where it is now.
+    """
+    entries = recipe.get("data")
+    own = [x for x in entries if isinstance(x, Mapping) and x.get("name") == name] if isinstance(entries, list) else []
+    first = own[0] if own else {}
+    common = {str(key): first[key] for key in first if all(entry.get(key) == first[key] for entry in own)}
+    known = inspect.signature(DATASETS[name], eval_str=True).parameters
+    options = {key: value for key, value in common.items() if key in known and key != "path"}
+    words = next((str(entry["words"]) for entry in own if isinstance(entry.get("words"), str)), None)
+    return Data(name=name, path=None if path is None else str(path), words=words, options=options)
+
+
 def build_dataset(data: Data, space: LabelSpace) -> Dataset:
     """Open one dataset of a recipe.
 
@@ -191,6 +209,6 @@ def published_sides(dataset: Dataset) -> Sequence[str]:
 
 __all__ = [
     "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
-    "build_dataset", "collate", "label_space", "own_space", "published_sides", "reads_files", "split_indices",
-    "split_of", "wrong_path", "wrong_sets",
+    "as_trained", "build_dataset", "collate", "label_space", "own_space", "published_sides", "reads_files",
+    "split_indices", "split_of", "wrong_path", "wrong_sets",
 ]  # fmt: skip

@@ -46,15 +46,6 @@ def load_words(file: str | Path) -> dict[str, Any]:
     return block
 
 
-def words_of(recipe: Mapping[str, Any], name: str) -> str | None:
-    """The file of words that weights were trained with on a dataset, as their recipe names it; None where none was."""
-    entries = recipe.get("data")
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, Mapping) and entry.get("name") == name and isinstance(entry.get("words"), str):
-            return str(entry["words"])
-    return None
-
-
 def _wrong(block: Mapping[str, Any]) -> Iterator[str]:
     for key, value in block.items():
         if key != "words":
