@@ -28,7 +28,7 @@ from hemline.errors import ConfigError, WeightsError
 from hemline.evaluate import Report, score_network
 from hemline.heads import MultiLabel
 from hemline.labels import LabelSpace
-from hemline.losses import label_terms, mask_targets, region_masks
+from hemline.losses import choice_terms, label_terms, mask_targets, region_masks
 from hemline.metadata import Metadata
 from hemline.model import Network
 from hemline.thresholds import NEVER
@@ -181,7 +181,8 @@ def fit_head(
             where = place[pooled.one_of_region]
             asked = where >= 0
             logits = head.classify(pooled.features[rows].float()[:, None])                         # (n, 1, L)
-            terms = label_terms(logits, _as_batch(pooled, rows, asked, where), space)
+            batch = _as_batch(pooled, rows, asked, where)
+            terms = label_terms(logits, batch, space) | choice_terms(logits, batch, space)
             loss = torch.stack([term.mean() for term in terms.values()]).sum()
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
