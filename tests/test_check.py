@@ -221,6 +221,25 @@ def test_what_looks_off_by_one(used, known, step):
     assert off_by_one(used, known) == step
 
 
+@pytest.mark.parametrize(("shift", "said"), [(1, "take 1 from each"), (-1, "add 1 to each")])
+def test_ids_off_by_one_say_what_to_do(coco, shift, said):
+    for side in coco.sides.values():
+        for garment in side["annotations"]:
+            garment["category_id"] += shift
+    assert said in command(f"coco={coco.save()}").stdout
+
+
+def test_runs_that_begin_as_a_list_does(tmp_path):
+    folder = tmp_path / "own"
+    drawn = (np.arange(60 * 40) >= 43).reshape(40, 60).T                            # 43 is `[1` in COCO's runs
+    (folder / "images").mkdir(parents=True)
+    cv2.imwrite(str(folder / "images/a.jpg"), np.zeros((60, 40, 3), np.uint8))
+    (folder / "masks").mkdir()
+    cv2.imwrite(str(folder / "masks/a.png"), drawn.astype(np.uint8))
+    (folder / "classes.txt").write_text("coat\n")
+    assert {kind for _, kind, *_ in found(f"folder={folder}")} == {"label not to be learnt"}
+
+
 def test_labels_no_one_could_learn():
     tally = Tally(SPACE, every=True)
     rows = {

@@ -194,7 +194,8 @@ def test_kaggles_form_of_2019_and_a_published_split(tmp_path):
     space = replace(SPACE, name="imaterialist2019")
     data = overlapping(tmp_path, sides=["train", "validation", "train"])
     data.knowledge.space = space
-    convert(data, space, tmp_path / "out", "imaterialist")
+    done = convert(data, space, tmp_path / "out", "imaterialist")
+    assert any(what.startswith("photos in val.csv") for what in done.notes)
     assert [(r["ImageId"], r["ClassId"]) for r in rows_of(tmp_path / "out/train.csv")] == [
         ("a_1.jpg", "0_2"), ("a_1.jpg", "1"),
     ]  # fmt: skip

@@ -66,6 +66,10 @@ def test_show_writes_a_sheet(tmp_path):
     [
         (("stats", "nothing_such"), "nothing_such"),
         (("stats", "ccp=/no/such/folder"), "nothing at '/no/such/folder'"),
+        (("stats", "cocoo=labels.json"), "no dataset 'cocoo'; did you mean coco"),
+        (("convert", "synthetic", "out", "--to", "coco", "data.0.count=8"), "OUT comes last"),
+        (("convert", *FEW, "--to", "coco", "labels=street"), "OUT comes last"),
+        (("convert", *FEW, "data.0.only.count=2", "out", "--to", "coco"), "writes all photos of a dataset"),
         (("stats", *FEW, "--html", "page.txt"), "written as .html"),
         (("show", *FEW, "--out", "sheet.gif"), "written as .jpg"),
         (("show", *FEW, "--out", "no/such/sheet.jpg"), "no folder"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -128,9 +129,13 @@ def convert(
         from hemline.data.convert import convert as write
         from hemline.errors import ConfigError
 
+        if re.match(r"[a-z0-9_.]+=", str(out)):
+            raise ConfigError(f"OUT comes last, after every KEY=VALUE: {out} is no folder to write")
         config = config_of(sets)
         if len(config.data) != 1:
             raise ConfigError(f"convert writes one dataset, and {len(config.data)} are named: convert each by itself")
+        if config.data[0].only is not None:
+            raise ConfigError("data.0.only: convert writes all photos of a dataset; leave it out")
         space = label_space(config)
         dataset = build_dataset(config.data[0], space)
         with console.Counter() as counter:

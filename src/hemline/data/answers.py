@@ -88,11 +88,8 @@ def read_answers(
 
 def _refuse(cells: Cells, wanted: Sequence[str], labels: Sequence[str]) -> None:
     if missing := [name for name in dict.fromkeys(wanted) if name not in cells.columns]:
-        hint = nearest(missing[0], list(cells.columns))
-        raise DataError(
-            f"table: {cells.file} has no column {', '.join(map(repr, missing))}{hint}; "
-            f"its columns are {', '.join(cells.columns)}"
-        )
+        hint = nearest(missing[0], list(cells.columns)) or f"; its columns are {', '.join(cells.columns)}"
+        raise DataError(f"table: {cells.file} has no column {', '.join(map(repr, missing))}{hint}")
     if people := [name for name in labels if _of_people(name)]:
         raise DataError(f"table: {cells.file}: {', '.join(people)} tells of people; Hemline reads clothes alone")
 

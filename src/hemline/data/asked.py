@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from hemline._lookups import wrong_data
+from hemline._reading import nearest
 from hemline.config import Config, load_config
 from hemline.data import DATASETS, label_space
 from hemline.data.loading import Source, open_sources
@@ -25,6 +27,9 @@ def config_of(words: Sequence[str]) -> Config:
     named = [word for word in words if word.partition("=")[0] in DATASETS]
     overrides = [word for word in words if word not in named and "=" in word]
     recipes = [word for word in words if word not in named and "=" not in word]
+    key = overrides[0].partition("=")[0] if overrides and not named and not recipes else ""
+    if key and "." not in key and key not in {field.name for field in fields(Config)}:
+        raise ConfigError(f"no dataset {key!r}{nearest(key, list(DATASETS))}")
     if len(recipes) + bool(named) != 1:
         raise ConfigError(f"name datasets as NAME=PATH, NAME one of {', '.join(DATASETS)}; or one recipe")
     if recipes:

@@ -55,7 +55,8 @@ def shifted(name: str, dataset: InstanceSet, space: LabelSpace) -> Iterator[Find
         listed = {known[word] for word in (index.categories, index.attributes)[kind == "attribute"] if word in known}
         if step := off_by_one(of_words | unknown[kind], listed) if unknown[kind] else 0:
             beside = "above" if step > 0 else "below"
-            what = f"every {kind} id is one {beside} a known one: take {step} from each, or give the list they are from"
+            count = "take 1 from" if step > 0 else "add 1 to"
+            what = f"every {kind} id is one {beside} a known one: {count} each, or give the list they are from"
             yield Finding("error", name, Problem("ids off by one", str(dataset.path), "", what))
     if times.sum() and (most := index.categories[int(times.argmax())]).strip().lower() in NOTHING:
         what = f"the commonest category is {most!r}: the labels may count from another number than the names do"

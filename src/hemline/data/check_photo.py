@@ -108,7 +108,7 @@ def _of_garments(
             yield "error", Problem("bad mask", file, row, f"the mask of {word}: {error.__cause__ or error}")
             continue
         drawn = None if borders is None else area(borders)
-        if span := _outside(dataset.mask_text(number), (height, width)):
+        if dataset.in_json and (span := _outside(dataset.mask_text(number), (height, width))):
             what = f"the mask of {word} goes from {span} on a photo of {height} x {width}"
             yield "warning" if drawn else "error", Problem("mask outside the photo", file, row, what)
         elif drawn == 0:

@@ -48,6 +48,7 @@ class COCO(InstanceSet):
 
     terms = "not known to Hemline: those of whoever made the set"
     row_word = "annotation"
+    in_json = True
 
     def __init__(
         self, path: Path, space: LabelSpace, *, images: str | None = None, damaged: Damaged = "refuse"

@@ -49,6 +49,7 @@ class Fashionpedia(InstanceSet):
         "(https://fashionpedia.github.io/home/data_license.html)"
     )
     row_word = "annotation"
+    in_json = True
 
     def __init__(self, path: Path, space: LabelSpace, *, damaged: Damaged = "refuse") -> None:
         index = _open(path)

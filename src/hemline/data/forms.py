@@ -50,6 +50,7 @@ CROWDS = "masks of many garments in one: the form takes each for one garment"
 SCALED = "masks scaled to their photo, which was shipped at another size"
 
 OTHER_SIZE = "photos that are stored at another size than their masks were drawn at; the sizes given are the masks'"
+OTHER_SIDES = "photos in val.csv and test.csv, which Kaggle's form has not: its readers read train.csv alone"
 NO_JPEG = "photos that are no .jpg, which readers of this form expect; their ImageId has their suffix"
 NEW_IDS = "attributes whose ids are no numbers, or that of another; they are numbered after the others"
 
@@ -171,6 +172,7 @@ def _write_imaterialist(work: Work, pages: Iterable[Page]) -> None:
                 tables[side].writerow(header)
             name = work.put_photo(page, side)
             _count_what_is_no_garment(work, page)
+            work.notes[OTHER_SIDES] += side != "train"
             work.notes[NO_JPEG] += not name.endswith(".jpg")
             work.lost[CROWDS] += sum(garment.crowd for garment in page.garments)
             for garment in page.garments:

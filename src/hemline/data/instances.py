@@ -200,6 +200,8 @@ class InstanceSet:
 
     row_word = "line"
     """What `Instances.row` counts."""
+    in_json = False
+    """Whether the text of a mask is JSON, which may hold polygons; otherwise it is runs."""
 
     def photo_of(self, number: int) -> int:
         """Position of the photo that shows garment `number`."""
