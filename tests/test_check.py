@@ -20,9 +20,6 @@ from tests.broken import SIZE, TRAIN, VALIDATION, Coco, draw, imaterialist
 from tests.toy import SPACE, said
 
 RUN = CliRunner()
-pytestmark = pytest.mark.skipif(
-    not {"coco", "imaterialist2020"} <= set(DATASETS), reason="needs the loaders of COCO and iMaterialist"
-)
 
 
 @pytest.fixture(autouse=True)

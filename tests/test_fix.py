@@ -9,14 +9,10 @@ from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from hemline.cli import app
-from hemline.data import DATASETS
 from hemline.data.fix import LeaveOut, rewrite_csv
 from tests.broken import SIZE, TRAIN, Coco, draw, imaterialist
 
 RUN = CliRunner()
-pytestmark = pytest.mark.skipif(
-    not {"coco", "imaterialist2020"} <= set(DATASETS), reason="needs the loaders of COCO and iMaterialist"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +144,6 @@ def test_rows_of_several_lines_stay_as_they_are(tmp_path):
     assert target.read_bytes().startswith("\ufeffid;image;note\r\n\r\n2".encode())
 
 
-@pytest.mark.skipif(not hasattr(DATASETS.get("table"), "photo_file"), reason="needs a loader that names its files")
 def test_a_table(tmp_path):
     folder = tmp_path / "shop"
     lines = ["image,category,colour"]
@@ -182,3 +177,17 @@ def test_a_format_that_is_not_written(tmp_path):
     result = RUN.invoke(app, ["data", "check", "synthetic", "data.0.count=4", "--fix", str(tmp_path / "out")])
     assert "synthetic is in a format that is not written" in result.stdout
     assert [file.name for file in sorted((tmp_path / "out").iterdir())] == ["report.json", "report.md"]
+
+
+def test_ids_off_by_one_are_not_copied(tmp_path):
+    """What is left of such a set names other things than it shows."""
+    coco = Coco(tmp_path / "coco")
+    for side in coco.sides.values():
+        for garment in side["annotations"]:
+            garment["category_id"] += 1
+    out = tmp_path / "out"
+    result = command(f"coco={coco.save()}", "--fix", out)
+    assert result.exit_code == 1
+    assert "put them right first" in result.output
+    assert not list(out.rglob("*.jpg"))
+    assert json.loads((out / "report.json").read_text())["fixed"][0]["not_written"].startswith("its ids are off by one")

@@ -14,6 +14,8 @@ from PIL import Image
 
 from hemline.config import Data
 from hemline.data import build_dataset, label_space, own_space, split_indices
+from hemline.data.asked import config_of
+from hemline.data.check import check
 from hemline.data.drawn import borders_of_map
 from hemline.data.loading import EpochSampler, batches, make_loader, open_sources
 from hemline.data.mask_images import of_people
@@ -372,3 +374,14 @@ def test_two_steps_of_training(tmp_path, tiny_config):
     assert len(totals) == 2
     assert np.isfinite(totals).all()
     assert any((a != b).any() for a, b in zip(before, loss.parameters(), strict=True))
+
+
+def test_findings_name_the_photo_and_not_the_cache(tmp_path):
+    """Masks are kept in the cache folder; whoever mends them looks for the photo."""
+    dot = np.zeros(SIZE, np.uint8)
+    dot[3, 3] = 1
+    folder(tmp_path, {"a.png": dot})
+    (finding,) = [f for f in check(config_of([f"folder={tmp_path}", "workers=0"])).findings
+                  if f.problem.kind == "tiny mask"]
+    assert finding.problem.file == str(tmp_path / "images" / "a.jpg")
+    assert finding.problem.row == "its coat"

@@ -294,7 +294,8 @@ class TrainingView:
     def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
         """Say what is trained, on what, and where its files go."""
         self._epochs = config.epochs
-        note(f"training {config.name} on {device}: {num_photos} photos, {config.epochs} epochs, files in {folder}")
+        photos = f"{num_photos} photos an epoch, {config.epochs} epochs"
+        note(f"training {config.name} on {device}: {photos}, files in {folder}")
 
     def weighed(self, weights: dict[str, float]) -> None:
         """Say how much each class counts in the mask losses."""

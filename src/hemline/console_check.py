@@ -67,5 +67,6 @@ def show_fixed(done: Sequence[Fixed]) -> None:
     """Print what was written of each dataset."""
     for fixed in done:
         line = fixed.sentence or f"{fixed.photos:,} photos in {fixed.folder}; {fixed.rows:,} rows were left out"
-        still = f"; {len(fixed.left):,} errors remain" if fixed.left else ""
+        errors = "error remains" if len(fixed.left) == 1 else "errors remain"
+        still = f"; {len(fixed.left):,} {errors}" if fixed.left else ""
         answers().print(Text(f"{fixed.name}: {line}{still}"), soft_wrap=True)

@@ -110,9 +110,8 @@ def contact_sheet(
                 raise cell
             cells.append(cell)
     names = " · ".join(plain_text(data.name) for data, count in zip(config.data, of_each, strict=True) if count)
-    said = [f"{len(cells)} photos", "all sides" if split == "all" else split, f"labels {space.name}", f"seed {seed}"]
-    if label is not None:
-        said.insert(1, f"that show {label}")
+    what = f"{len(cells)} photos" + ("" if label is None else f" that show {label}")
+    said = [what, "all sides" if split == "all" else split, f"labels {space.name}", f"seed {seed}"]
     return _sheet(cells, names, plain_text(", ".join(said)))
 
 

@@ -17,6 +17,8 @@ FEW = 5
 """Photos that show a label, below which nothing can be learnt of it."""
 NOTHING = {"null", "none", "background", "bg", "void", "nothing", "unlabeled", "unlabelled"}
 """Names of what is no garment."""
+OFF_BY_ONE = "ids off by one"
+"""A kind of problem, as an error: every garment of the set is named falsely."""
 _UNKNOWN_ID = re.compile(r"no (category|attribute)(?: has id)? '?(-?\d+)'?")
 """How the loaders say which id they do not know."""
 
@@ -57,10 +59,10 @@ def shifted(name: str, dataset: InstanceSet, space: LabelSpace) -> Iterator[Find
             beside = "above" if step > 0 else "below"
             count = "take 1 from" if step > 0 else "add 1 to"
             what = f"every {kind} id is one {beside} a known one: {count} each, or give the list they are from"
-            yield Finding("error", name, Problem("ids off by one", str(dataset.path), "", what))
+            yield Finding("error", name, Problem(OFF_BY_ONE, str(dataset.path), "", what))
     if times.sum() and (most := index.categories[int(times.argmax())]).strip().lower() in NOTHING:
         what = f"the commonest category is {most!r}: the labels may count from another number than the names do"
-        yield Finding("warning", name, Problem("ids off by one", str(dataset.path), "", what))
+        yield Finding("warning", name, Problem(OFF_BY_ONE, str(dataset.path), "", what))
 
 
 class Tally:

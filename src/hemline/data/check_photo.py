@@ -99,8 +99,7 @@ def _of_garments(
     """What is wrong with the masks and attributes of a photo's garments."""
     height, width = dataset.size_of(index)
     for number in dataset.of_photo(index):
-        file = dataset.index.mask_files[int(dataset.index.mask[number, 0])]
-        row = f"{dataset.row_word} {dataset.index.row[number]}"
+        file, row = dataset.place_of(number)
         word = dataset.index.categories[dataset.index.category[number]]
         try:
             borders = dataset.borders(number)

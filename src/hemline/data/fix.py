@@ -4,9 +4,8 @@
     OUT/NAME/...                       each dataset in its own format: its label files, and its photos by hard links
 
 A row is left out alone where it tells of nothing, as an empty mask or a row that stands twice does. Whatever else is
-wrong takes the whole photo along: a garment whose row alone went would be learnt as absent from its photo.
-
-Label files are read line by line (CSV), or mapped (JSON), so that their size does not matter.
+wrong takes the whole photo along: a garment whose row alone went would be learnt as absent from its photo. Label files
+are read line by line (CSV), or mapped (JSON), so that their size does not matter.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from typing import IO, Any
 
 from hemline._reading import path_of
 from hemline.data.check import Checked, Opened
+from hemline.data.check_labels import OFF_BY_ONE
 from hemline.data.check_photo import photo_file
 from hemline.data.instances import InstanceSet
 from hemline.data.problems import Finding
@@ -137,6 +137,9 @@ def _fix_one(opened: Opened, checked: Checked, folder: Path) -> Fixed:
     if kind == "table" and path.suffix.lower() not in (".csv", ".tsv"):
         fixed.sentence = f"{path.name} is no CSV: save it as one, or leave the rows out yourself"
         return fixed
+    if any(error.problem.kind == OFF_BY_ONE for error in errors):
+        fixed.sentence = "its ids are off by one, so that what is left would name other things: put them right first"
+        return fixed
     position = {str(photo_file(opened.dataset, i)): i for i in range(len(opened.dataset))}
     out: dict[str, LeaveOut] = {}
     dropped: set[int] = set()
@@ -145,10 +148,9 @@ def _fix_one(opened: Opened, checked: Checked, folder: Path) -> Fixed:
     write = _write_json if kind in JSON else _write_csv
     folder.mkdir()
     kept, fixed.rows = write(opened, folder, out, dropped)
-    root = _root(opened)
     for index in sorted(kept - dropped):
         file = Path(opened.dataset.photo_file(index))
-        _link(file, folder / os.path.relpath(file, root))
+        _link(file, folder / os.path.relpath(file, _root(opened)))
     fixed.photos = len(kept - dropped)
     return fixed
 

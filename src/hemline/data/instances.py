@@ -190,8 +190,16 @@ class InstanceSet:
         try:
             return self._decode(text, self.size_of(self.photo_of(number)))
         except ValueError as error:
-            where = f"{self.index.mask_files[file]}, {self.row_word} {self.index.row[number]}"
-            raise DataError(f"{self.name}: {where}: {error}; damaged=skip leaves such masks out") from error
+            place = ", ".join(self.place_of(number))
+            raise DataError(f"{self.name}: {place}: {error}; damaged=skip leaves such masks out") from error
+
+    def place_of(self, number: int) -> tuple[str, str]:
+        """Where the mask of a garment stands, for messages: its file, and what of it."""
+        file = self.index.mask_files[int(self.index.mask[number, 0])]
+        if Path(file).is_relative_to(cache_folder()):     # texts that a loader made of other files
+            photo = self.photo_file(self.photo_of(number))
+            return str(photo), f"its {self.index.categories[self.index.category[number]]}"
+        return file, f"{self.row_word} {self.index.row[number]}"
 
     def mask_text(self, number: int) -> bytes:
         """The mask of one garment as it stands in its file; empty where nothing is drawn."""

@@ -6,7 +6,8 @@
 
 CSV or TSV in UTF-8, or Parquet (`pip install "hemline[parquet]"`). A value in a cell is a yes, the other values of an
 answered cell's column are a no, and an empty cell is unknown: nobody was asked. The category's cell says what the photo
-is of: that garment, and no other. Nothing is drawn, so a table alone teaches no masks.
+is of: that garment, and no other. `group=product` keeps the photos of a product on one side of the split; otherwise
+that column is one of labels, too. Nothing is drawn, so a table alone teaches no masks.
 
 Shapes: N rows, P photos, L labels.
 """
