@@ -70,6 +70,7 @@ def test_show_writes_a_sheet(tmp_path):
         (("convert", "synthetic", "out", "--to", "coco", "data.0.count=8"), "OUT comes last"),
         (("convert", *FEW, "--to", "coco", "labels=street"), "OUT comes last"),
         (("convert", *FEW, "data.0.only.count=2", "out", "--to", "coco"), "writes all photos of a dataset"),
+        (("convert", *FEW, "split=stratified", "out", "--to", "coco"), "that by hash; leave it out"),
         (("stats", *FEW, "--html", "page.txt"), "written as .html"),
         (("show", *FEW, "--out", "sheet.gif"), "written as .jpg"),
         (("show", *FEW, "--out", "no/such/sheet.jpg"), "no folder"),

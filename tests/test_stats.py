@@ -12,13 +12,14 @@ import pytest
 from hemline.config import Config
 from hemline.counting import sample_of, statistics, unknown_segments
 from hemline.data.asked import config_of, opened
+from hemline.data.balance import weights_of
 from hemline.data.sample import EITHER
 from hemline.data.visit import visit
 from hemline.errors import DataError, HemlineError
 from hemline.labels import LabelSpace
 from hemline.stats import AREA_EDGES, LabelCount, SetStats
 from hemline.stats_page import page, write_page
-from hemline.stats_table import pairs, percent
+from hemline.stats_table import pairs, percent, stats_tables
 from hemline.thumbnails import strips
 from tests.toy import COAT, SHOE, SPACE, STRIPE, row
 from tests.wardrobe import LABELS, Wardrobe, recipe, samples, source
@@ -175,7 +176,7 @@ def test_workers_see_what_one_process_sees():
 def test_json_is_plain_and_its_keys_are_stable():
     found = statistics(recipe(), SPACE, [source()]).to_dict()
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
-    assert list(found) == ["format", "recipe", "label_space", "seed", "sets"]
+    assert list(found) == ["format", "recipe", "label_space", "seed", "sets", "class_weights"]
     assert list(found["sets"][0]) == [
         "name", "terms", "photos", "sides", "groups", "left_out", "unreadable", "sample", "unknown", "labels",
         "together", "garments", "attributes", "areas", "pixels", "sizes", "draws",
@@ -193,6 +194,22 @@ def test_drawn_figures_count_as_drawn():
     assert part.garments.count == garments > 20
     assert part.pixels.unknown == 0
     assert {"hair", "skin"} < {area.name for area in part.areas}
+
+
+def test_class_weights_are_those_of_the_run():
+    """The rarer class weighs more, and the table shows it; a recipe without them has none."""
+    words = ["synthetic", "data.0.count=20", "data.0.canvas=[96,64]", "workers=0"]
+    config = config_of([*words, "loss.class_weights=inverse"])
+    space, sources = opened(config)
+    found = statistics(config, space, sources, photos=5)
+    assert found.class_weights == pytest.approx(
+        dict(zip([*space.mask_names, "nobody"], weights_of(sources, config, space), strict=True))
+    )
+    assert found.class_weights["belt"] > found.class_weights["pants"] > found.class_weights["nobody"]
+    assert "class weights" in str(stats_tables(found)[-1].title)
+    plain = statistics(config_of(words), space, sources, photos=5)
+    assert plain.class_weights == {}
+    assert "class weights" not in str(stats_tables(plain)[-1].title)
 
 
 def test_shares_in_words():
@@ -311,3 +328,13 @@ def test_a_page_has_a_place(tmp_path):
         with pytest.raises(HemlineError, match=said):
             write_page(file, stats, recipe(), SPACE, [source()])
     assert label(stats.sets[0], "stripe").group == SPACE.labels[STRIPE - 3].group
+
+
+def test_sides_are_those_that_the_recipe_makes():
+    """A stratified split and a choice of photos are counted as they train, not as the hash would split."""
+    words = ["synthetic", "data.0.count=60", "data.0.canvas=[96,64]", "workers=0", "validation=0.2", "split=stratified"]
+    config = config_of([*words, "data.0.only.count=30"])
+    space, (only,) = opened(config)
+    sides = statistics(config, space, [only], photos=5).sets[0].sides
+    assert sides == {"train": 30, "validation": len(only.held_out), "test": 0}
+    assert abs(len(only.held_out) - 12) <= 1

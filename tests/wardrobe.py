@@ -66,4 +66,4 @@ def recipe(*names: str) -> Config:
 
 
 def source(dataset: Toy | None = None) -> Source:
-    return Source(dataset or Wardrobe(), [0, 1], np.array([1.0, 2.5]))
+    return Source(dataset or Wardrobe(), [0, 1], np.array([1.0, 2.5]), [2])

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.config import Config
-from hemline.data import Dataset, split_indices
+from hemline.data import Dataset
+from hemline.data.balance import weights_of
 from hemline.data.loading import Source
 from hemline.data.sample import EITHER, UNKNOWN, Sample
 from hemline.data.visit import visit
@@ -81,11 +82,15 @@ def statistics(
 
     Raises:
         DataError: no photo of a dataset can be read.
+        ConfigError: the recipe weighs classes, and nothing is drawn.
     """
     sets = [
         _Counting(config, space, number, source, seed, progress).count(photos) for number, source in enumerate(sources)
     ]
-    return Stats(config.name, space.name, seed, sets)
+    weights = weights_of(sources, config, space)
+    names = [*space.mask_names, "nobody"]
+    by_class = {} if weights is None else dict(zip(names, weights.tolist(), strict=True))
+    return Stats(config.name, space.name, seed, sets, by_class)
 
 
 def sample_of(num_photos: int, count: int | None, seed: int) -> list[int]:
@@ -136,7 +141,7 @@ class _Counting:
                 self.row_photos += [number] * len(look.garments)
         rows = np.array(self.rows, np.int8).reshape(-1, self.space.num_labels)
         per_photo = Counter(self.row_photos)
-        sides = {side: split_indices(dataset, side, self.config.validation) for side in SIDES}
+        sides = {side: self.source.side(side) for side in SIDES}
         return SetStats(
             name=self.data.name,
             terms=dataset.terms,

@@ -136,6 +136,8 @@ def convert(
             raise ConfigError(f"convert writes one dataset, and {len(config.data)} are named: convert each by itself")
         if config.data[0].only is not None:
             raise ConfigError("data.0.only: convert writes all photos of a dataset; leave it out")
+        if config.split != "hash":
+            raise ConfigError("split: convert writes the published split, or that by hash; leave it out")
         space = label_space(config)
         dataset = build_dataset(config.data[0], space)
         with console.Counter() as counter:

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hemline.checkpoint import whole_file
 from hemline.config import Config
 from hemline.counting import unknown_segments
-from hemline.data import Dataset, split_indices
+from hemline.data import Dataset
 from hemline.data.loading import Source
 from hemline.data.sample import UNKNOWN, Sample
 from hemline.data.visit import visit
@@ -95,7 +95,7 @@ def contact_sheet(
     """
     wanted = None if label is None else space.find(label).index
     chosen = [
-        list(islice(_asked(source.dataset, wanted, split, config.validation, seed), photos)) for source in sources
+        list(islice(_asked(source, wanted, split, seed), photos)) for source in sources
     ]
     of_each = _shares([len(indices) for indices in chosen], photos)
     if not sum(of_each):
@@ -171,12 +171,12 @@ def things_of(sample: Sample, space: LabelSpace) -> list[Thing]:
     ]
 
 
-def _asked(dataset: Dataset, label: int | None, split: str, share: float, seed: int) -> Iterator[int]:
+def _asked(source: Source, label: int | None, split: str, seed: int) -> Iterator[int]:
     """Photos of a side that show a label, in an order drawn by the seed."""
-    side = split_indices(dataset, split, share)
+    side = source.side(split)
     order = np.random.default_rng(seed).permutation(len(side))
     for position in order.tolist():
-        if label is None or dataset.photo_labels(side[position])[label] == 1:
+        if label is None or source.dataset.photo_labels(side[position])[label] == 1:
             yield side[position]
 
 

@@ -6,7 +6,7 @@ a set that cannot tell them otherwise) is read from a sample of photos drawn by 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 FORMAT = 1
@@ -197,6 +197,8 @@ class Stats:
     seed: int
     """Of the samples."""
     sets: list[SetStats]
+    class_weights: dict[str, float] = field(default_factory=dict)
+    """Of each mask class and nobody, where the recipe asks for them (`loss.class_weights`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich import box
 from rich.markup import escape
@@ -24,6 +24,8 @@ def stats_tables(stats: Stats) -> list[Table]:
         tables.append(_labels(part))
         if part.areas:
             tables.append(_areas(part))
+    if stats.class_weights:
+        tables.append(_class_weights(stats.class_weights))
     return tables
 
 
@@ -149,6 +151,14 @@ def _areas(part: SetStats) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for area in sorted(part.areas, key=lambda area: -area.percentiles[2]):
         table.add_row(escape(area.name), f"{area.count:,}", *(percent(x) for x in area.percentiles))
+    return table
+
+
+def _class_weights(weights: Mapping[str, float]) -> Table:
+    table = _table("class weights of the mask losses", "class")
+    table.add_column("weight", justify="right")
+    for name, weight in sorted(weights.items(), key=lambda entry: -entry[1]):
+        table.add_row(escape(name), f"{weight:.2f}")
     return table
 
 

@@ -39,6 +39,12 @@ class Source(NamedTuple):
     held_out: Sequence[int] = ()
     """Which of its photos validate."""
 
+    def side(self, name: str) -> list[int]:
+        """Its photos of one side: `train` and `validation` as this run takes them, `test` as published, `all`."""
+        if name in ("train", "validation"):
+            return list(self.indices if name == "train" else self.held_out)
+        return [i for i, side in enumerate(published_sides(self.dataset)) if name in ("all", side)]
+
 
 class Item(NamedTuple):
     """One photo in one epoch."""
