@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hemline import console_check
 from hemline.cli import app
 from hemline.config import Config, Data
 from hemline.data import DATASETS
-from hemline.data.asked import config_of
-from hemline.data.check import check
-from hemline.data.check_labels import Tally, off_by_one
-from hemline.data.check_photo import _two_of_one
+from hemline.data_commands import check_table
+from hemline.data_commands.asked import config_of
+from hemline.data_commands.check import check
+from hemline.data_commands.check_labels import Tally, off_by_one
+from hemline.data_commands.check_photo import _two_of_one
 from tests.broken import SIZE, TRAIN, VALIDATION, Coco, draw, imaterialist
 from tests.toy import SPACE, said
 
@@ -287,7 +287,7 @@ def test_no_wall_of_text(coco):
     assert len(lines) == 7 + 2
     assert lines[-1].startswith("20 errors, ")
     assert len(command(f"coco={folder}", "--all").stdout.splitlines()) == 1 + 20 + 2
-    assert console_check.FIRST == 5
+    assert check_table.FIRST == 5
 
 
 def test_nothing_that_could_be_checked(tmp_path, coco):

@@ -16,11 +16,11 @@ from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from hemline.cli import app
-from hemline.data.convert import convert
 from hemline.data.instances import Instances, InstanceSet
 from hemline.data.packed import borders_of_mask, borders_of_text, text_of_borders
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.data.synthetic import Synthetic
+from hemline.data_commands.convert import convert
 from hemline.errors import DataError
 from hemline.labels import load_label_space
 from tests.test_ccp import write_ccp

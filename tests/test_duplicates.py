@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hemline.data import duplicates
-from hemline.data.duplicates import MOST_BITS, Look, look_of, residue, same_bytes, same_look
+from hemline.data_commands import duplicates
+from hemline.data_commands.duplicates import MOST_BITS, Look, look_of, residue, same_bytes, same_look
 
 
 def picture(seed, size=(300, 220)):

@@ -9,7 +9,7 @@ from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from hemline.cli import app
-from hemline.data.fix import LeaveOut, rewrite_csv
+from hemline.data_commands.fix import LeaveOut, rewrite_csv
 from tests.broken import SIZE, TRAIN, Coco, draw, imaterialist
 
 RUN = CliRunner()

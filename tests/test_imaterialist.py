@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from hemline.data import DATASETS, split_indices
-from hemline.data.asked import config_of, opened
 from hemline.data.imaterialist2019 import IMaterialist2019
 from hemline.data.imaterialist2020 import IMaterialist2020
 from hemline.data.loading import EpochSampler, batches, make_loader
 from hemline.data.sample import UNKNOWN
+from hemline.data_commands.asked import config_of, opened
 from hemline.errors import DataError, LabelError
 from hemline.labels import load_label_space
 

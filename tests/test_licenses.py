@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import metadata as of_package
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,18 @@ def test_who_taught_what(tmp_path: Path) -> None:
     for line in ("clothing_dataset (one of several): CC0-1.0", "data ccp, 700 photos", "nobody"):
         assert line in text
     assert "mostly so" not in text                               # where another word says so surely
+
+
+def test_words_of_the_data_are_taught_by_the_data(tmp_path: Path) -> None:
+    """`labels: data` takes the words of the first dataset; which of them another has is not known."""
+    mine, more = {"name": "coco", "terms": "mine", "photos": 30}, {"name": "table", "terms": "ours", "photos": 9}
+    alone = of(tmp_path, [mine], replace(STREET, teach={}), recipe={"labels": "data"})
+    assert all(teachers == {"coco": ([label], [], [])} for label, teachers in taught(alone).items())
+    assert alone.complete
+    assert alone.unknown == []
+    both = of(tmp_path, [mine, more], replace(STREET, teach={}), recipe={"labels": "data"})
+    assert not both.complete
+    assert any("table" in sentence for sentence in both.unknown)
 
 
 def test_a_set_read_in_two_ways_is_one(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from hemline.data.sample import EITHER, UNKNOWN, Region
+from hemline.data_commands.sheet import CELL, GAP, _shares, annotated, contact_sheet, save_sheet, things_of
 from hemline.draw import PALETTE, PAPER
 from hemline.errors import DataError, LabelError, PhotoError
-from hemline.sheet import CELL, GAP, _shares, annotated, contact_sheet, save_sheet, things_of
 from tests.toy import COAT, COLOURS, SHOE, SPACE, row, said
 from tests.wardrobe import Wardrobe, recipe, samples, source
 
@@ -81,7 +81,7 @@ def test_the_sheet_holds_as_many_cells_as_photos():
 
 def test_many_garments_are_named_up_to_a_number(monkeypatch):
     whole = sheet(label="winter")
-    monkeypatch.setattr("hemline.sheet.MOST_LINES", 1)
+    monkeypatch.setattr("hemline.data_commands.sheet.MOST_LINES", 1)
     cut = sheet(label="winter")
     assert cut.size != whole.size
     assert cut.height > 450                                 # the photo is as large as before

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from hemline.config import Config
-from hemline.counting import sample_of, statistics, unknown_segments
-from hemline.data.asked import config_of, opened
 from hemline.data.balance import weights_of
 from hemline.data.sample import EITHER
-from hemline.data.visit import visit
+from hemline.data_commands.asked import config_of, opened
+from hemline.data_commands.counting import sample_of, statistics, unknown_segments
+from hemline.data_commands.stats import AREA_EDGES, LabelCount, SetStats
+from hemline.data_commands.stats_page import page, write_page
+from hemline.data_commands.stats_table import pairs, percent, stats_tables
+from hemline.data_commands.thumbnails import strips
+from hemline.data_commands.visit import visit
 from hemline.errors import DataError, HemlineError
 from hemline.labels import LabelSpace
-from hemline.stats import AREA_EDGES, LabelCount, SetStats
-from hemline.stats_page import page, write_page
-from hemline.stats_table import pairs, percent, stats_tables
-from hemline.thumbnails import strips
 from tests.toy import COAT, SHOE, SPACE, STRIPE, row
 from tests.wardrobe import LABELS, Wardrobe, recipe, samples, source
 

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from hemline import __version__, data_cli
+from hemline import __version__
 from hemline._exits import clean_exit, needs_train
+from hemline.data_commands import cli as data_commands
 from hemline.errors import ConfigError, HemlineError
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data_cli.app, name="data")
+app.add_typer(data_commands.app, name="data")
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 

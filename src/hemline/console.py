@@ -24,10 +24,10 @@ from rich.text import Text
 if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.colour import Colour
     from hemline.config import Config
+    from hemline.data_commands.stats import Stats
     from hemline.licenses import Licenses
     from hemline.report import Report
     from hemline.result import Garment, Result, ScoredLabel
-    from hemline.stats import Stats
     from hemline.tagger import Failure
     from hemline.train import StepReport
 
@@ -365,7 +365,7 @@ def show_licenses(found: Licenses) -> None:
 @on_stdout()
 def show_stats(stats: Stats) -> None:
     """Print what datasets hold."""
-    from hemline.stats_table import stats_tables
+    from hemline.data_commands.stats_table import stats_tables
 
     for table in stats_tables(stats):
         answers().print(table)

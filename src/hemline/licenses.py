@@ -9,7 +9,7 @@ those that one of its words `is`, `mostly` has, or, as `one_of` several, may be.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemline.errors import WeightsError
-from hemline.labels import LabelSpace
+from hemline.labels import OF_DATA, LabelSpace
 from hemline.metadata import Metadata, read_metadata, with_teaching
 
 SCHEMA_VERSION = 1
@@ -97,6 +97,10 @@ def licenses(weights: Path | str) -> Licenses:
     metadata = read_metadata(weights)
     sources = _sources(metadata, weights)
     space = with_teaching(metadata)
+    if metadata.recipe.get("labels") == OF_DATA and sources:   # the first dataset's words, and it alone is sure of them
+        names = [category.name for category in space.categories] + [label.name for label in space.labels]
+        own = {name: {"is": [name]} for name in names}
+        space = replace(space, teach={sources[0].name: {"words": own}, **space.teach})
     explained = [source for source in sources if source.name in space.teach]
     return Licenses(
         code=CODE,

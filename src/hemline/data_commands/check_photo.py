@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.data import Dataset
-from hemline.data.duplicates import Look, look_of
 from hemline.data.instances import InstanceSet
 from hemline.data.packed import area
 from hemline.data.problems import Finding, Problem
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Sample
+from hemline.data_commands.duplicates import Look, look_of
 from hemline.errors import DataError, PhotoError
 from hemline.labels import LabelSpace
 

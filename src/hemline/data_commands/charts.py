@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-from hemline.stats import AREA_EDGES, Area, Sizes
-from hemline.stats_table import percent
+from hemline.data_commands.stats import AREA_EDGES, Area, Sizes
+from hemline.data_commands.stats_table import percent
 
 Cell = tuple[float, str, str] | None
 """A heat map's cell: heat 0..1, the text in it, the title; None where nothing is known."""

@@ -1,4 +1,4 @@
-"""The counting behind `hemline.stats`.
+"""The counting behind `hemline.data_commands.stats`.
 
 Shapes: P photos, C categories, A attributes, L = C + A labels, K mask classes, S segments.
 """
@@ -20,10 +20,7 @@ from hemline.data import Dataset
 from hemline.data.balance import weights_of
 from hemline.data.loading import Source
 from hemline.data.sample import EITHER, UNKNOWN, Sample
-from hemline.data.visit import visit
-from hemline.errors import DataError, HemlineError
-from hemline.labels import LabelSpace
-from hemline.stats import (
+from hemline.data_commands.stats import (
     AREA_EDGES,
     EXAMPLES,
     PERCENTILES,
@@ -39,6 +36,9 @@ from hemline.stats import (
     Stats,
     Together,
 )  # fmt: skip
+from hemline.data_commands.visit import visit
+from hemline.errors import DataError, HemlineError
+from hemline.labels import LabelSpace
 
 SIDES = ("train", "validation", "test")
 MOST_TOGETHER = 100
@@ -75,7 +75,7 @@ def statistics(
     Args:
         config: The recipe.
         space: Its label space.
-        sources: Its datasets, as `hemline.data.asked.opened` gives them.
+        sources: Its datasets, as `hemline.data_commands.asked.opened` gives them.
         photos: How many photos of each to read, None for all.
         seed: Another seed reads others.
         progress: Told how far it is.

@@ -1,6 +1,6 @@
 """A dataset written in another form, and what that form cannot say, counted.
 
-`hemline.data.forms` says what is written. Beside it always stands `labels.yaml`, the label space: with
+`hemline.data_commands.forms` says what is written. Beside it always stands `labels.yaml`, the label space: with
 `labels=OUT/labels.yaml` the written set has its ids, groups and pixels again.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 
 from hemline.data import VALIDATION_SHARE, Dataset, split_indices
-from hemline.data.forms import WRITERS, Form, Work
-from hemline.data.pages import Pages
+from hemline.data_commands.forms import WRITERS, Form, Work
+from hemline.data_commands.pages import Pages
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 

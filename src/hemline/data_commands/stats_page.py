@@ -12,8 +12,11 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from hemline import __version__
-from hemline._page_style import SCRIPT, STYLE
-from hemline.charts import (
+from hemline.checkpoint import whole_file
+from hemline.config import Config
+from hemline.data.loading import Source
+from hemline.data_commands._page_style import SCRIPT, STYLE
+from hemline.data_commands.charts import (
     Cell,
     area_strips,
     bar,
@@ -24,14 +27,11 @@ from hemline.charts import (
     sort_table,
     times_bars,
 )
-from hemline.checkpoint import whole_file
-from hemline.config import Config
-from hemline.data.loading import Source
+from hemline.data_commands.stats import RARE, LabelCount, SetStats, Stats, Together
+from hemline.data_commands.stats_table import percent, sample_said, times_said
+from hemline.data_commands.thumbnails import Strip, strips
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
-from hemline.stats import RARE, LabelCount, SetStats, Stats, Together
-from hemline.stats_table import percent, sample_said, times_said
-from hemline.thumbnails import Strip, strips
 
 MOST_ROWS, MOST_COLUMNS = 80, 46
 """Of a heat map: what is more frequent is shown, the JSON has the rest."""

@@ -20,12 +20,12 @@ import numpy as np
 
 from hemline.config import Config, Data
 from hemline.data import DATASETS, Dataset, build_dataset, own_space, split_indices
-from hemline.data.check_labels import Tally, in_order, shifted
-from hemline.data.check_photo import Seen, label_names, look_at, photo_file
-from hemline.data.duplicates import same_bytes, same_look
 from hemline.data.instances import InstanceSet
 from hemline.data.problems import Finding, Problem
-from hemline.data.visit import visit
+from hemline.data_commands.check_labels import Tally, in_order, shifted
+from hemline.data_commands.check_photo import Seen, label_names, look_at, photo_file
+from hemline.data_commands.duplicates import same_bytes, same_look
+from hemline.data_commands.visit import visit
 from hemline.errors import DataError, HemlineError
 from hemline.labels import LABEL_SPACES, OF_DATA, LabelSpace, load_label_space
 

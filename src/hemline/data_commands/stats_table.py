@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from hemline.stats import RARE, LabelCount, SetStats, Stats
+from hemline.data_commands.stats import RARE, LabelCount, SetStats, Stats
 
 MOST_LABELS = 60
 """Rows of a table of labels; the JSON and the page have all."""

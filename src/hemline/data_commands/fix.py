@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from hemline._reading import path_of
-from hemline.data.check import Checked, Opened
-from hemline.data.check_labels import OFF_BY_ONE
-from hemline.data.check_photo import photo_file
 from hemline.data.instances import InstanceSet
 from hemline.data.problems import Finding
+from hemline.data_commands.check import Checked, Opened
+from hemline.data_commands.check_labels import OFF_BY_ONE
+from hemline.data_commands.check_photo import photo_file
 from hemline.errors import DataError
 
 ALONE = {"duplicate row", "empty mask", "mask outside the photo", "unknown image"}

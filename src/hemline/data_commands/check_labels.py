@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline.data.check_photo import label_names
 from hemline.data.instances import InstanceSet
 from hemline.data.problems import Finding, Problem
+from hemline.data_commands.check_photo import label_names
 from hemline.labels import LabelSpace
 
 FEW = 5

@@ -11,9 +11,9 @@ from rich.text import Text
 from hemline.console import answers, on_stdout
 
 if TYPE_CHECKING:
-    from hemline.data.check import Checked
-    from hemline.data.fix import Fixed
     from hemline.data.problems import Finding
+    from hemline.data_commands.check import Checked
+    from hemline.data_commands.fix import Fixed
 
 FIRST = 5
 """Rows that are shown of each kind."""

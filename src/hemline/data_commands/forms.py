@@ -1,4 +1,4 @@
-"""The forms that `hemline.data.convert` writes, and what each of them cannot say.
+"""The forms that `hemline.data_commands.convert` writes, and what each of them cannot say.
 
 coco          annotations/instances_{train,val,test}.json, images/
 Fashionpedia's dialect of COCO (https://fashionpedia.github.io): `attributes`, and `attribute_ids` of
@@ -32,7 +32,7 @@ from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from hemline import __version__
 from hemline.data.packed import Borders, area, rle_of_borders, text_of_borders
-from hemline.data.pages import ASSUMED, DENIED, Page
+from hemline.data_commands.pages import ASSUMED, DENIED, Page
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 

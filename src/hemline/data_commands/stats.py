@@ -1,4 +1,4 @@
-"""What datasets hold, in numbers: what `hemline data stats` prints and `hemline.counting` counts.
+"""What datasets hold, in numbers: what `hemline data stats` prints and `hemline.data_commands.counting` counts.
 
 Labels are counted over all photos, which needs no pixels. What needs them (mask areas, photo sizes, and the garments of
 a set that cannot tell them otherwise) is read from a sample of photos drawn by a seed. Unknown is never counted as no.

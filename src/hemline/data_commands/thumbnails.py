@@ -12,11 +12,11 @@ from PIL import Image
 from hemline.data import Dataset
 from hemline.data.loading import Source
 from hemline.data.sample import Sample
-from hemline.data.visit import visit
+from hemline.data_commands.sheet import Thing, annotated, things_of
+from hemline.data_commands.stats import SetStats
+from hemline.data_commands.visit import visit
 from hemline.errors import HemlineError
 from hemline.labels import LabelSpace
-from hemline.sheet import Thing, annotated, things_of
-from hemline.stats import SetStats
 
 WIDTH, HEIGHT = 135, 180
 """Pixels of a picture."""

@@ -21,11 +21,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hemline.checkpoint import whole_file
 from hemline.config import Config
-from hemline.counting import unknown_segments
 from hemline.data import Dataset
 from hemline.data.loading import Source
 from hemline.data.sample import UNKNOWN, Sample
-from hemline.data.visit import visit
+from hemline.data_commands.counting import unknown_segments
+from hemline.data_commands.visit import visit
 from hemline.draw import (
     DARK,
     FAINT,
@@ -83,7 +83,7 @@ def contact_sheet(
     Args:
         config: The recipe.
         space: Its label space.
-        sources: Its datasets, as `hemline.data.asked.opened` gives them.
+        sources: Its datasets, as `hemline.data_commands.asked.opened` gives them.
         photos: How many in all.
         seed: Another seed picks others.
         label: Only photos that show this label.

@@ -20,7 +20,7 @@ Sets = Annotated[
         help="Datasets and their folders, or a recipe; then overrides, such as `labels=street data.0.damaged=skip`.",
     ),
 ]
-"""What every command is asked about; `hemline.data.asked.config_of` reads it."""
+"""What every command is asked about; `hemline.data_commands.asked.config_of` reads it."""
 FLAG = ""  # a flag takes no value, so its help names none
 
 
@@ -55,11 +55,11 @@ def stats(
     """
     with clean_exit(), needs_train("data stats"):
         from hemline import console
-        from hemline.counting import statistics
-        from hemline.data.asked import config_of, opened
+        from hemline.data_commands.asked import config_of, opened
+        from hemline.data_commands.counting import statistics
 
         if html is not None:
-            from hemline.stats_page import wrong_page_file
+            from hemline.data_commands.stats_page import wrong_page_file
 
             wrong_page_file(html)
         config = config_of(sets)
@@ -67,7 +67,7 @@ def stats(
         with console.Counter() as counter:
             found = statistics(config, space, sources, photos=None if every else photos, seed=seed, progress=counter)
         if html is not None:
-            from hemline.stats_page import write_page
+            from hemline.data_commands.stats_page import write_page
 
             write_page(html, found, config, space, sources)
             console.note(f"{html}: {html.stat().st_size / 1e6:.1f} MB; a browser shows it")
@@ -92,8 +92,8 @@ def show(
     """
     with clean_exit(), needs_train("data show"):
         from hemline import console
-        from hemline.data.asked import config_of, opened
-        from hemline.sheet import contact_sheet, save_sheet, wrong_sheet_file
+        from hemline.data_commands.asked import config_of, opened
+        from hemline.data_commands.sheet import contact_sheet, save_sheet, wrong_sheet_file
 
         wrong_sheet_file(out)
         config = config_of(sets)
@@ -125,8 +125,8 @@ def convert(
     with clean_exit(), needs_train("data convert"):
         from hemline import console
         from hemline.data import build_dataset, label_space
-        from hemline.data.asked import config_of
-        from hemline.data.convert import convert as write
+        from hemline.data_commands.asked import config_of
+        from hemline.data_commands.convert import convert as write
         from hemline.errors import ConfigError
 
         if re.match(r"[a-z0-9_.]+=", str(out)):
@@ -180,10 +180,10 @@ def check(
     with clean_exit(), needs_train("data check"):
         from hemline import console
         from hemline._reading import path_of
-        from hemline.console_check import show_check, show_fixed
-        from hemline.data import fix as cleaning
-        from hemline.data.asked import config_of
-        from hemline.data.check import check as find
+        from hemline.data_commands import fix as cleaning
+        from hemline.data_commands.asked import config_of
+        from hemline.data_commands.check import check as find
+        from hemline.data_commands.check_table import show_check, show_fixed
 
         config = config_of(sets)
         if fix is not None:

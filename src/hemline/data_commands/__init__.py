@@ -1,0 +1,1 @@
+"""What `hemline data ...` does: stats, show, check, convert. Nothing else of Hemline needs it."""
