@@ -12,7 +12,7 @@ from hemline.cli import app
 from hemline.config import Config, Data
 from hemline.data import DATASETS
 from hemline.data_commands import check_table
-from hemline.data_commands.asked import config_of
+from hemline.data_commands.asked import config_of, opened
 from hemline.data_commands.check import check
 from hemline.data_commands.check_labels import Tally, off_by_one
 from hemline.data_commands.check_photo import _two_of_one
@@ -301,3 +301,14 @@ def test_nothing_that_could_be_checked(tmp_path, coco):
     assert both.exit_code == 1
     assert json.loads(both.stdout)["not_opened"] == ["coco"]
     assert [x["photos"] for x in json.loads(both.stdout)["checked"]] == [16]
+
+
+def test_sides_of_a_stratified_split_are_those_of_training():
+    """A duplicate across it is found where training would have it."""
+    words = ["synthetic", "data.0.count=40", "data.0.canvas=[32,32]", "workers=0", "validation=0.3"]
+    config = config_of([*words, "split=stratified"])
+    (source,) = opened(config)[1]
+    (checked,) = check(config).sets
+    assert [i for i, side in enumerate(checked.sides) if side == "validation"] == list(source.held_out)
+    (by_hash,) = check(config_of(words)).sets
+    assert by_hash.sides != checked.sides

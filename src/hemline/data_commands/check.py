@@ -21,6 +21,7 @@ import numpy as np
 from hemline.config import Config, Data
 from hemline.data import DATASETS, Dataset, build_dataset, own_space, split_indices
 from hemline.data.instances import InstanceSet
+from hemline.data.loading import stratified
 from hemline.data.problems import Finding, Problem
 from hemline.data_commands.check_labels import Tally, in_order, shifted
 from hemline.data_commands.check_photo import Seen, label_names, look_at, photo_file
@@ -150,9 +151,12 @@ def _open(config: Config, data: Data, name: str, findings: list[Finding]) -> Ope
         findings.append(Finding("warning" if problem.kind in HARMLESS else "error", name, problem))
     if isinstance(dataset, InstanceSet):
         findings += shifted(name, dataset, space)
+    held_out = None
+    if config.split == "stratified":                      # of this set alone, whole
+        held_out = stratified(replace(config, data=(data,)), [dataset], [range(len(dataset))]).get(data.name)
     sides = ["train"] * len(dataset)
     for side in SIDES[1:]:
-        for index in split_indices(dataset, side, config.validation):
+        for index in split_indices(dataset, side, config.validation, held_out):
             sides[index] = side
     return Opened(name, data, dataset, space, sides)
 
