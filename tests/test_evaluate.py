@@ -364,8 +364,8 @@ def test_the_split_is_the_one_of_the_recipe(weights: Path) -> None:
 
 
 def test_what_cannot_be_measured_is_said_at_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"no dataset 'cpp': choose .*ccp.*; split='test'.*; batch_size=0.*; limit=0"):
-        evaluate(weights, {"cpp": None}, split="test", batch_size=0, limit=0)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ConfigError, match=r"no dataset 'cpp': choose .*ccp.*; split='tset'.*; batch_size=0.*; limit=0"):
+        evaluate(weights, {"cpp": None}, split="tset", batch_size=0, limit=0)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(ConfigError, match=r"ccp: no path is given; .* as ccp=PATH; synthetic: .*leave '/x' out"):
         evaluate(weights, {"ccp": None, "synthetic": Path("/x")})
     with pytest.raises(ConfigError, match="no dataset to measure on"):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from hemline.config import Config, Data
-from hemline.data import DATASETS
+from hemline.data import DATASETS, split_indices, split_of
 from hemline.data.loading import EpochSampler, Source, batches, make_loader, open_sources, repeat_factors
+from hemline.data.synthetic import Synthetic
 from hemline.errors import ConfigError, PhotoError
 from hemline.labels import load_label_space
 from tests.toy import SPACE, Toy, coat_and_shoe, said
@@ -148,3 +149,17 @@ def test_sets_that_share_photos_hold_out_the_same_ones(monkeypatch):
     validation = {source.dataset.keys[i] for source in sources for i in source.held_out}
     assert not train & validation
     assert len(train | validation) == 60
+
+
+def test_a_published_split_is_the_one_taken():
+    """Where nothing is published to validate on, the training photos are split by hash, and test photos stay apart."""
+    data = Synthetic(None, load_label_space("street"), count=60, canvas=(32, 32))
+    data.sides = ["train", "validation", "test"] * 20
+    assert split_indices(data, "validation") == list(range(1, 60, 3))
+    assert split_indices(data, "test") == list(range(2, 60, 3))
+    data.sides = ["train", "train", "test"] * 20
+    held_out = [i for i in range(60) if i % 3 < 2 and split_of(data.groups[i]) == "validation"]
+    assert split_indices(data, "validation") == held_out
+    assert len(split_indices(data, "train")) == 40 - len(held_out) > 20
+    assert split_indices(data, "test") == list(range(2, 60, 3))
+    assert len(split_indices(data, "all")) == 60

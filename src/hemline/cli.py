@@ -15,7 +15,8 @@ import typer
 
 from hemline import __version__
 from hemline._exits import clean_exit, needs_train
-from hemline.data_commands import cli as data_commands
+from hemline.data_commands.cli import FLAG, Side
+from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data_commands.app, name="data")
+app.add_typer(data_commands, name="data")
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 
@@ -48,14 +49,6 @@ class RuntimeName(StrEnum):
     TORCH = "torch"
 
 
-class SplitName(StrEnum):
-    """Which photos of a dataset."""
-
-    VALIDATION = "validation"
-    TRAIN = "train"
-    ALL = "all"
-
-
 class DeviceName(StrEnum):
     """Where the network runs."""
 
@@ -64,7 +57,6 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
-FLAG = ""  # a flag takes no value, so its help names none
 
 
 def _version(asked: bool) -> None:
@@ -215,7 +207,7 @@ def evaluate(
         list[str],
         typer.Option(metavar="NAME=PATH", help="A dataset and its folder; several times for several sets."),
     ],
-    split: Annotated[SplitName, typer.Option(help="Which side of the split.")] = SplitName.VALIDATION,
+    split: Annotated[Side, typer.Option(help="Which side of the split.")] = Side.VALIDATION,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many photos of a set.")] = None,
     no_transplant: Annotated[
         bool, typer.Option("--no-transplant", metavar=FLAG, help="Repaint no garments; three times as quick on CCP.")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hemline.data.loading import Source
     from hemline.model import Network
 
-Split = Literal["validation", "train", "all"]
+Split = Literal["validation", "train", "test", "all"]
 Answerer = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Answer]
 """Canvases (B, H, W, 3) and their valid pixels (B, H, W) -> `Answer`."""
 Progress = Callable[[str, int, int], None]
@@ -68,7 +68,7 @@ def evaluate(
         weights: A `.safetensors` or `.onnx` file.
         data: The folder of each dataset by its name in `hemline.data.DATASETS`; None for a set made on the fly.
         split: `validation` takes the photos that no training has seen, by the split that the weights were trained
-            with; `train` the others; `all` both.
+            with; `train` the others; `test` those that a set publishes to test on; `all` every one.
         runtime: What runs the network.
         device: What it runs on.
         flip: Average each answer with that of the mirrored photo.

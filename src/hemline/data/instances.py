@@ -150,9 +150,7 @@ class InstanceSet:
 
     def photo_labels(self, index: int) -> NDArray[np.int8]:
         """(L,) what is known of the whole photo."""
-        numbers = self.of_photo(index)
-        categories = [self.index.categories[self.index.category[n]] for n in numbers]
-        return self.knowledge.photo_of(categories, [self.labels(n) for n in numbers])
+        return self._of_whole(index, self.garment_labels(index))
 
     def garment_labels(self, index: int) -> list[NDArray[np.int8]]:
         """(L,) what is known of each garment of a photo."""
@@ -264,17 +262,22 @@ class InstanceSet:
             word = self.knowledge.words[self.index.categories[self.index.category[number]]]
             may_be = word.target != 0
             targets[:, may_be] = np.where(targets[:, may_be] == 1, 1, UNKNOWN)
-        labels = [self.labels(n) for n in numbers]
-        regions = [Region(WHOLE_PHOTO, self.photo_labels(index))]
-        for i, (number, own) in enumerate(zip(numbers, labels, strict=True)):
+        labels = self.garment_labels(index)
+        regions = [Region(WHOLE_PHOTO, self._of_whole(index, labels))]
+        for i, number in enumerate(numbers):
             if len(self.index.crowd) and self.index.crowd[number]:
                 continue
             if not self.knowledge.words[words[i]].categories:
                 continue                                  # hair, or pixels of which nothing is known: no garment
             ids = tuple(s for s, covering in enumerate(members) if i in covering)
             either = self.knowledge.words[words[i]].one_of
+            own = labels[number - self.of_photo(index).start]
             regions.append(Region(ids, own, () if either is None else (either,)))
         return Sample(photo=photo, segments=segments, targets=targets, regions=regions, key=self.keys[index])
+
+    def _of_whole(self, index: int, garments: list[NDArray[np.int8]]) -> NDArray[np.int8]:
+        categories = [self.index.categories[self.index.category[n]] for n in self.of_photo(index)]
+        return self.knowledge.photo_of(categories, garments)
 
     def _fitted(self, segments: NDArray[Any], photo: NDArray[np.uint8], index: int) -> NDArray[Any]:
         """The map at the photo's size: publishers label photos at one size and ship them at another."""

@@ -187,8 +187,8 @@ class Knowledge:
         """(attributes,) labels that are absent of a garment drawn as `category` where its attributes lack them."""
         if category not in self._asked:
             own = self.words[category].garment
-            carried = [not carriers or bool(carriers & own) for carriers in self._carriers.values()]
-            self._asked[category] = self._attributes & np.array(carried, bool)
+            carried = self._carried[:, list(own)].any(1) | ~self._carried.any(1)
+            self._asked[category] = self._attributes & carried
         return self._asked[category]
 
     def _said(self, words: Iterable[str], denied: NDArray[np.bool_] | None, closed: bool = True) -> list[Word]:

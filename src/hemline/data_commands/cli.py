@@ -27,10 +27,10 @@ FLAG = ""  # a flag takes no value, so its help names none
 class Side(StrEnum):
     """Which photos of a dataset."""
 
-    ALL = "all"
-    TRAIN = "train"
     VALIDATION = "validation"
+    TRAIN = "train"
     TEST = "test"
+    ALL = "all"
 
 
 @app.command(no_args_is_help=True)
