@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 
 from hemline.data import VALIDATION_SHARE, Dataset, split_indices
+from hemline.data_commands.drawn_photos import DrawnPhotos
 from hemline.data_commands.forms import WRITERS, Form, Work
-from hemline.data_commands.pages import Pages
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 
@@ -86,8 +86,9 @@ def convert(
     with _new_folder(out) as folder:
         about = {"name": name, "terms": dataset.terms}
         work = Work(folder, space, about, _names(dataset), sides, published)
-        pages = Pages(dataset, space, range(len(dataset)), work.lost, lambda done: progress(name, done, len(dataset)))
-        WRITERS[to](work, pages)
+        total = len(dataset)
+        photos = DrawnPhotos(dataset, space, range(total), work.lost, lambda done: progress(name, done, total))
+        WRITERS[to](work, photos)
         lost = {what: count for what, count in work.lost.items() if count}
         said = "; ".join(f"{what}: {count:,}" for what, count in lost.items())
         if not work.photos:

@@ -1,13 +1,13 @@
 """The forms that `hemline.data_commands.convert` writes, and what each of them cannot say.
 
-coco          annotations/instances_{train,val,test}.json, images/
-Fashionpedia's dialect of COCO (https://fashionpedia.github.io): `attributes`, and `attribute_ids` of
-each garment; masks are compressed RLE
-imaterialist  train.csv, train/, label_descriptions.json; of a set that publishes a split `val` and `test` likewise
-Kaggle's form of 2020 (https://www.kaggle.com/c/imaterialist-fashion-2020-fgvc7), and for the label
-space `imaterialist2019` that of 2019
-masks         images/{train,val,test}/, masks/{train,val,test}/, classes.json
-one palette PNG a photo; classes.json says what its values are: 0 background, 255 unknown
+coco            annotations/instances_{train,val,test}.json, images/
+                Fashionpedia's dialect of COCO (https://fashionpedia.github.io): `attributes`, and `attribute_ids` of
+                each garment; masks are compressed RLE
+imaterialist    train.csv, train/, label_descriptions.json; of a set that publishes a split `val` and `test` likewise
+                Kaggle's form of 2020 (https://www.kaggle.com/c/imaterialist-fashion-2020-fgvc7), and for the label
+                space `imaterialist2019` that of 2019
+masks           images/{train,val,test}/, masks/{train,val,test}/, classes.json
+                one palette PNG a photo; classes.json says what its values are: 0 background, 255 unknown
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from hemline import __version__
 from hemline.data.packed import Borders, area, rle_of_borders, text_of_borders
-from hemline.data_commands.pages import ASSUMED, DENIED, Page
+from hemline.data_commands.drawn_photos import ASSUMED, DENIED, DrawnPhoto
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 
@@ -74,17 +74,17 @@ class Work:
     photos: Counter[str] = field(default_factory=Counter)
     garments: int = 0
 
-    def put_photo(self, page: Page, folder: str) -> str:
+    def put_photo(self, drawn: DrawnPhoto, folder: str) -> str:
         """Put a photo into a folder of the output; its name there."""
-        name = self.names[page.index]
+        name = self.names[drawn.index]
         target = self.folder / folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if page.file is not None:
-            _link(page.file, target)
-        elif page.photo is not None:
-            Image.fromarray(page.photo).save(target)
-        self.photos[self.sides[page.index]] += 1
-        self.garments += len(page.garments)
+        if drawn.file is not None:
+            _link(drawn.file, target)
+        elif drawn.photo is not None:
+            Image.fromarray(drawn.photo).save(target)
+        self.photos[self.sides[drawn.index]] += 1
+        self.garments += len(drawn.garments)
         return name
 
 
@@ -108,7 +108,7 @@ class _CocoFile:
         self.text.write('\n], "images": [\n' + ",\n".join(self.images) + "\n]}\n")
 
 
-def _write_coco(work: Work, pages: Iterable[Page]) -> None:
+def _write_coco(work: Work, drawn_photos: Iterable[DrawnPhoto]) -> None:
     ids = _attribute_ids(work)
     head = {
         "info": {"description": f"{work.about['name']}, in the words of {work.space.name}", "version": __version__},
@@ -119,23 +119,23 @@ def _write_coco(work: Work, pages: Iterable[Page]) -> None:
     files: dict[str, _CocoFile] = {}
     number = 0
     with ExitStack() as stack:
-        for page in pages:
-            side = work.sides[page.index]
+        for drawn in drawn_photos:
+            side = work.sides[drawn.index]
             if side not in files:
                 files[side] = _CocoFile(work.folder / "annotations" / f"instances_{side}.json", head)
                 stack.callback(files[side].text.close)
-            name = work.put_photo(page, "images")
-            _count_what_is_no_garment(work, page)
-            height, width = page.size
-            image = {"id": page.index + 1, "file_name": name, "height": height, "width": width, "license": 1}
+            name = work.put_photo(drawn, "images")
+            _count_what_is_no_garment(work, drawn)
+            height, width = drawn.size
+            image = {"id": drawn.index + 1, "file_name": name, "height": height, "width": width, "license": 1}
             files[side].images.append(json.dumps(image))
-            for garment in page.garments:
+            for garment in drawn.garments:
                 number += 1
-                rle: Any = rle_of_borders(garment.borders, page.size)
+                rle: Any = rle_of_borders(garment.borders, drawn.size)
                 files[side].add(
                     {
                         "id": number,
-                        "image_id": page.index + 1,
+                        "image_id": drawn.index + 1,
                         "category_id": work.space.categories[garment.category].id,
                         "segmentation": {"size": [height, width], "counts": rle["counts"].decode()},
                         "area": area(garment.borders),
@@ -151,7 +151,7 @@ def _write_coco(work: Work, pages: Iterable[Page]) -> None:
 # -- iMaterialist --------------------------------------------------------------------------------------------
 
 
-def _write_imaterialist(work: Work, pages: Iterable[Page]) -> None:
+def _write_imaterialist(work: Work, drawn_photos: Iterable[DrawnPhoto]) -> None:
     ids = _attribute_ids(work)
     of_2019 = work.space.name == "imaterialist2019"
     header = ["ImageId", "EncodedPixels", "Height", "Width", "ClassId"] + ["AttributesIds"] * (not of_2019)
@@ -159,36 +159,36 @@ def _write_imaterialist(work: Work, pages: Iterable[Page]) -> None:
     (work.folder / "label_descriptions.json").write_text(json.dumps(described, indent=1), encoding="ascii")
     tables: dict[str, Any] = {}
     with ExitStack() as stack:
-        for page in pages:
+        for drawn in drawn_photos:
             if not work.published:
-                work.sides[page.index] = "train"          # the form knows no validation
-            side = work.sides[page.index]
-            if not page.garments:
+                work.sides[drawn.index] = "train"          # the form knows no validation
+            side = work.sides[drawn.index]
+            if not drawn.garments:
                 work.lost[EMPTY] += 1
                 continue
             if side not in tables:
                 file = (work.folder / f"{side}.csv").open("w", encoding="utf-8", newline="")
                 tables[side] = csv.writer(stack.enter_context(file), lineterminator="\n")
                 tables[side].writerow(header)
-            name = work.put_photo(page, side)
-            _count_what_is_no_garment(work, page)
+            name = work.put_photo(drawn, side)
+            _count_what_is_no_garment(work, drawn)
             work.notes[OTHER_SIDES] += side != "train"
             work.notes[NO_JPEG] += not name.endswith(".jpg")
-            work.lost[CROWDS] += sum(garment.crowd for garment in page.garments)
-            for garment in page.garments:
+            work.lost[CROWDS] += sum(garment.crowd for garment in drawn.garments)
+            for garment in drawn.garments:
                 category = work.space.categories[garment.category].id
                 attributes = sorted(ids[a] for a in garment.attributes)
                 if of_2019:
                     what = [name, "_".join(map(str, [category, *attributes]))]
                 else:
                     what = [name.removesuffix(".jpg"), str(category), ",".join(map(str, attributes))]
-                tables[side].writerow([what[0], text_of_borders(garment.borders), *page.size, *what[1:]])
+                tables[side].writerow([what[0], text_of_borders(garment.borders), *drawn.size, *what[1:]])
 
 
 # -- index maps ----------------------------------------------------------------------------------------------
 
 
-def _write_masks(work: Work, pages: Iterable[Page]) -> None:
+def _write_masks(work: Work, drawn_photos: Iterable[DrawnPhoto]) -> None:
     space = work.space
     if space.num_masks >= MAP_UNKNOWN:
         raise DataError(
@@ -197,13 +197,13 @@ def _write_masks(work: Work, pages: Iterable[Page]) -> None:
     values = {0: "background", **dict(enumerate(space.mask_names, start=1)), MAP_UNKNOWN: "unknown"}
     (work.folder / "classes.json").write_text(json.dumps(values, indent=1), encoding="ascii")
     palette = _palette(space.num_masks)
-    for page in pages:
-        side = work.sides[page.index]
-        name = work.put_photo(page, f"images/{side}")
-        index_map = _index_map(page, work)
-        if page.photo_size != page.size:
+    for drawn in drawn_photos:
+        side = work.sides[drawn.index]
+        name = work.put_photo(drawn, f"images/{side}")
+        index_map = _index_map(drawn, work)
+        if drawn.photo_size != drawn.size:
             work.lost[SCALED] += 1
-            index_map = cv2.resize(index_map, page.photo_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
+            index_map = cv2.resize(index_map, drawn.photo_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
         picture = Image.fromarray(index_map)
         picture.putpalette(palette)
         target = work.folder / "masks" / side / f"{Path(name).stem}.png"
@@ -213,20 +213,20 @@ def _write_masks(work: Work, pages: Iterable[Page]) -> None:
         work.lost.pop(what, None)
 
 
-def _index_map(page: Page, work: Work) -> NDArray[np.uint8]:
+def _index_map(drawn: DrawnPhoto, work: Work) -> NDArray[np.uint8]:
     """(H, W) 1 + mask channel, 0 background, `MAP_UNKNOWN`; counts what it cannot hold."""
-    garments = sorted(page.garments, key=lambda garment: -area(garment.borders))
-    layers = [(MAP_UNKNOWN, borders) for borders in page.unknown]
-    layers += [(1 + channel, borders) for channel, borders in page.pixels]
+    garments = sorted(drawn.garments, key=lambda garment: -area(garment.borders))
+    layers = [(MAP_UNKNOWN, borders) for borders in drawn.unknown]
+    layers += [(1 + channel, borders) for channel, borders in drawn.pixels]
     layers += [(1 + garment.category, garment.borders) for garment in garments]
-    flat = np.zeros(page.size[0] * page.size[1], np.uint8)
+    flat = np.zeros(drawn.size[0] * drawn.size[1], np.uint8)
     for value, borders in layers:
         for begin, end in borders.reshape(-1, 2).tolist():
             flat[begin:end] = value
     work.lost[SHARED] += _shared([garment.borders for garment in garments])
     work.lost[MERGED] += len(garments) - len({garment.category for garment in garments})
     work.lost[WORDLESS] += sum(len(garment.attributes) for garment in garments)
-    return cv2.transpose(flat.reshape(page.size[1], page.size[0]))  # type: ignore[return-value]
+    return cv2.transpose(flat.reshape(drawn.size[1], drawn.size[0]))  # type: ignore[return-value]
 
 
 def _shared(masks: Sequence[Borders]) -> int:
@@ -270,10 +270,10 @@ def _attribute_ids(work: Work) -> dict[int, int]:
     return ids
 
 
-def _count_what_is_no_garment(work: Work, page: Page) -> None:
-    work.lost[NO_CLOTHES] += sum(area(borders) for _, borders in page.pixels)
-    work.lost[ANY] += sum(area(borders) for borders in page.unknown)
-    work.notes[OTHER_SIZE] += page.photo_size != page.size
+def _count_what_is_no_garment(work: Work, drawn: DrawnPhoto) -> None:
+    work.lost[NO_CLOTHES] += sum(area(borders) for _, borders in drawn.pixels)
+    work.lost[ANY] += sum(area(borders) for borders in drawn.unknown)
+    work.notes[OTHER_SIZE] += drawn.photo_size != drawn.size
 
 
 def _link(source: Path, target: Path) -> None:
@@ -284,7 +284,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-WRITERS: dict[Form, Callable[[Work, Iterable[Page]], None]] = {
+WRITERS: dict[Form, Callable[[Work, Iterable[DrawnPhoto]], None]] = {
     "coco": _write_coco,
     "imaterialist": _write_imaterialist,
     "masks": _write_masks,

@@ -52,7 +52,7 @@ class Garment:
 
 
 @dataclass(frozen=True)
-class Page:
+class DrawnPhoto:
     """One photo and what is drawn on it."""
 
     index: int
@@ -72,8 +72,8 @@ class Page:
     """Pixels that may be of any class."""
 
 
-class Pages:
-    """The pages of a dataset; iterate over it once, then `lost` is whole.
+class DrawnPhotos:
+    """The drawn photos of a dataset; iterate over it once, then `lost` is whole.
 
     Args:
         dataset: Any dataset.
@@ -96,7 +96,7 @@ class Pages:
         self._ever = np.zeros(self._num, bool)
         self._maybe = np.zeros(self._num, np.int64)
 
-    def __iter__(self) -> Iterator[Page]:
+    def __iter__(self) -> Iterator[DrawnPhoto]:
         """Every photo of which all is known that is drawn.
 
         Raises:
@@ -106,29 +106,29 @@ class Pages:
         skips = getattr(self.dataset, "damaged", "refuse") == "skip"
         for done, index in enumerate(self.indices, start=1):
             try:
-                page = self._page(index)
+                drawn = self._drawn_photo(index)
             except PhotoError:
                 if not skips:
                     raise
                 self.lost[UNREADABLE] += 1
-                page = None
-            if page is not None:
-                yield page
+                drawn = None
+            if drawn is not None:
+                yield drawn
             self._seen(done)
         self.lost[UNSAID] += int((~self._ever & (self._maybe > 0)).sum())
         self.lost[MAYBE] += int(self._maybe[self._ever].sum())
 
-    def _page(self, index: int) -> Page | None:
+    def _drawn_photo(self, index: int) -> DrawnPhoto | None:
         if isinstance(self.dataset, InstanceSet):
             return self._from_index(self.dataset, index)
         return self._from_sample(self.dataset[index], index)
 
     # -- from a sample ---------------------------------------------------------------------------------------
 
-    def _from_sample(self, sample: Sample, index: int) -> Page | None:
+    def _from_sample(self, sample: Sample, index: int) -> DrawnPhoto | None:
         file_of: Callable[[int], Path] | None = getattr(self.dataset, "photo_file", None)
         size = (sample.photo.shape[0], sample.photo.shape[1])
-        page = Page(
+        drawn = DrawnPhoto(
             index, size, size,
             file=file_of(index) if file_of else None, photo=None if file_of else sample.photo, garments=[],
         )  # fmt: skip
@@ -149,21 +149,21 @@ class Pages:
                 photo_labels.append(region.labels)
             elif len(borders := borders_of(region.segments)):
                 rows = sample.targets[list(region.segments)]
-                if self._add(page, region.labels, rows, borders):
+                if self._add(drawn, region.labels, rows, borders):
                     rest -= set(region.segments)
                 else:
                     unsure |= set(region.segments)
-        rows_left = [self._rest(page, sample.targets[s], borders_of([s]), s in unsure) for s in sorted(rest)]
+        rows_left = [self._rest(drawn, sample.targets[s], borders_of([s]), s in unsure) for s in sorted(rest)]
         bare = [row for row in rows_left if row is not None]
-        return self._whole(page, bare, photo_labels)
+        return self._whole(drawn, bare, photo_labels)
 
     # -- from an index ---------------------------------------------------------------------------------------
 
-    def _from_index(self, data: InstanceSet, index: int) -> Page | None:
+    def _from_index(self, data: InstanceSet, index: int) -> DrawnPhoto | None:
         file = data.photo_file(index)
         photo_size = read_size(file)
         data.check_size(index, photo_size)
-        page = Page(index, data.size_of(index), photo_size, file=file, photo=None, garments=[])
+        drawn = DrawnPhoto(index, data.size_of(index), photo_size, file=file, photo=None, garments=[])
         bare = data.knowledge.background()
         numbers = data.of_photo(index)
         crowd = getattr(data.index, "crowd", ())
@@ -175,12 +175,12 @@ class Pages:
                 if borders is None:                       # it may be anywhere
                     bare[word.target != 0] = UNKNOWN
             elif len(crowd) and crowd[number]:
-                at = len(page.garments)
-                self._rest(page, word.target, borders, unsure=True)
-                page.garments[at:] = [replace(garment, crowd=True) for garment in page.garments[at:]]
-            elif not self._add(page, data.labels(number), word.target[None], borders):
-                self._rest(page, word.target, borders, unsure=True)
-        return self._whole(page, [bare], [data.photo_labels(index)] if len(numbers) else [])
+                at = len(drawn.garments)
+                self._rest(drawn, word.target, borders, unsure=True)
+                drawn.garments[at:] = [replace(garment, crowd=True) for garment in drawn.garments[at:]]
+            elif not self._add(drawn, data.labels(number), word.target[None], borders):
+                self._rest(drawn, word.target, borders, unsure=True)
+        return self._whole(drawn, [bare], [data.photo_labels(index)] if len(numbers) else [])
 
     def _borders(self, data: InstanceSet, number: int) -> Borders | None:
         try:
@@ -192,7 +192,7 @@ class Pages:
 
     # -- both ------------------------------------------------------------------------------------------------
 
-    def _add(self, page: Page, labels: NDArray[np.int8], rows: NDArray[np.int8], borders: Borders) -> bool:
+    def _add(self, drawn: DrawnPhoto, labels: NDArray[np.int8], rows: NDArray[np.int8], borders: Borders) -> bool:
         """Add what is drawn as a garment, if its labels (L,) and the rows (segments, K) of its pixels say which."""
         own = np.flatnonzero(labels[: self._num] == 1)
         if not len(own):
@@ -211,54 +211,54 @@ class Pages:
             self.lost[ASSUMED] += int(((told == UNKNOWN) & self._carried[category]).sum())
         else:
             self.lost[DENIED] += int(((told == 0) & self._carried[category]).sum())
-        page.garments.append(Garment(category, attributes, borders))
+        drawn.garments.append(Garment(category, attributes, borders))
         self._ever[category] = True
         return True
 
     def _rest(
-        self, page: Page, row: NDArray[np.int8], borders: Borders, unsure: bool
+        self, drawn: DrawnPhoto, row: NDArray[np.int8], borders: Borders, unsure: bool
     ) -> NDArray[np.int8] | None:
         """Add pixels that are no garment's by what they say (K,); of bare ones, that.
 
         Args:
-            page: Where to.
+            drawn: Where to.
             row: (K,) what they say.
             borders: Where they are.
             unsure: Whether something was drawn there of which it is not known what it is.
         """
         own = np.flatnonzero(row == 1)
         if len(own) and own[0] < self._num:               # drawn as a class, and no region: a garment all the same
-            page.garments.append(Garment(int(own[0]), (), borders))
+            drawn.garments.append(Garment(int(own[0]), (), borders))
         elif len(own):
-            page.pixels.append((int(own[0]), borders))
+            drawn.pixels.append((int(own[0]), borders))
         elif (row == EITHER).any() or (row == UNKNOWN).all() or (unsure and (row[: self._num] == UNKNOWN).any()):
-            page.unknown.append(borders)
+            drawn.unknown.append(borders)
         else:
             return row
         return None
 
     def _whole(
-        self, page: Page, bare: Sequence[NDArray[np.int8]], photo_labels: Sequence[NDArray[np.int8]]
-    ) -> Page | None:
-        """The page, unless it shows nothing and may hold what is not drawn.
+        self, drawn: DrawnPhoto, bare: Sequence[NDArray[np.int8]], photo_labels: Sequence[NDArray[np.int8]]
+    ) -> DrawnPhoto | None:
+        """The photo, unless it shows nothing and may hold what is not drawn.
 
         Args:
-            page: All that is drawn.
+            drawn: All that is drawn.
             bare: (K,) what its other pixels say.
             photo_labels: (L,) what is known of the whole photo.
         """
         rows = np.stack([row[: self._num] for row in bare]) if bare else np.zeros((1, self._num), np.int8)
         may_be = (rows == UNKNOWN).any(0)
-        if not page.garments and not page.pixels and (may_be.any() or page.unknown):
+        if not drawn.garments and not drawn.pixels and (may_be.any() or drawn.unknown):
             self.lost[UNDRAWN] += 1
             return None
         if bare:
             self._ever |= ~may_be
             self._maybe += may_be
-        had = {label for garment in page.garments for label in garment.attributes}
+        had = {label for garment in drawn.garments for label in garment.attributes}
         said = {i for labels in photo_labels for i in np.flatnonzero(labels == 1).tolist() if i >= self._num}
         self.lost[OF_PHOTO] += len(said - had)
-        return page
+        return drawn
 
     @property
     def _carried(self) -> NDArray[np.bool_]:
