@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H W a map's size.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,51 @@ class Dense(NamedTuple):
     """[(B, Ci, hi, wi), ...]: what label heads pool, shallow to deep."""
 
 
-class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU."""
+class Auxiliary(NamedTuple):
+    """What a head answers in training alone, beside its `Dense`."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, *, groups: int = 1) -> None:
+    masks: list[Tensor]
+    """[(B, K, hi, wi), ...]: logits that are taught the same masks; `loss.auxiliary` weighs them."""
+    presence: Tensor | None = None
+    """(B, K) logits of whether each class is anywhere on the photo; `loss.presence` weighs them."""
+
+
+class Paper(NamedTuple):
+    """Where a network comes from."""
+
+    title: str
+    year: int
+    url: str
+
+
+class MaskHead(nn.Module):
+    """What every mask head of `HEADS` declares; see there for the contract."""
+
+    paper: ClassVar[Paper]
+    variants: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Other forms that the paper publishes, each as the overrides of the recipe that make it."""
+    map_channels: list[int]
+    """Channels of `Dense.maps`."""
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU; the size is kept where `stride` is 1."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> None:
+        padding = dilation * (kernel_size // 2)
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False),
+            nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, dilation=dilation, groups=groups, bias=False
+            ),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
@@ -36,9 +75,9 @@ PRIOR_LOGIT = -3.0
 """Where classifiers of pixels begin: most pixels are not any given garment."""
 
 
-def conv_with_prior(in_channels: int, num_classes: int) -> nn.Conv2d:
-    """A pointwise classifier of pixels whose scores begin near 0."""
-    classifier = nn.Conv2d(in_channels, num_classes, 1)
+def conv_with_prior(in_channels: int, num_classes: int, kernel_size: int = 1) -> nn.Conv2d:
+    """A classifier of pixels whose scores begin near 0."""
+    classifier = nn.Conv2d(in_channels, num_classes, kernel_size, padding=kernel_size // 2)
     assert classifier.bias is not None
     nn.init.constant_(classifier.bias, PRIOR_LOGIT)
     return classifier
@@ -47,6 +86,11 @@ def conv_with_prior(in_channels: int, num_classes: int) -> nn.Conv2d:
 def upsample_to(x: Tensor, reference: Tensor) -> Tensor:
     """Nearest-neighbour upsampling of (B, C, H, W) to the size of `reference`."""
     return F.interpolate(x, size=reference.shape[-2:], mode="nearest")
+
+
+def bilinear_to(x: Tensor, reference: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Bilinear resizing of (B, C, H, W) to the size of `reference`."""
+    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=align_corners)
 
 
 def area_resize(masks: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:

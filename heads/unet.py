@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._blocks import ConvNormAct, Dense, conv_with_prior, upsample_to
+from ._blocks import ConvNormAct, Dense, MaskHead, Paper, conv_with_prior, upsample_to
 
 
 class Step(nn.Module):
@@ -35,7 +35,7 @@ class Step(nn.Module):
         return mixed
 
 
-class UNet(nn.Module):
+class UNet(MaskHead):
     """Upsample from the deepest features to stride 4, joining one skip at each step.
 
     Args:
@@ -51,6 +51,10 @@ class UNet(nn.Module):
         ValueError: `widths` does not have one entry, 1 or more, for each step up, `kernel_size` is no odd number, or
             the trunk has no map of a stride in `pooled`.
     """
+
+    paper = Paper(
+        "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015, "https://arxiv.org/abs/1505.04597"
+    )
 
     def __init__(
         self,

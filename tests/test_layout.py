@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from hemline.config import list_configs, load_config
-from hemline.heads import HEADS
 from hemline.labels import OF_DATA, load_label_space
 from hemline.model import build
 
@@ -35,10 +34,6 @@ def test_links_lead_to_the_folders_at_the_top(name):
     assert link.is_symlink()
     assert link.readlink() == Path("..", "..", name)
     assert link.resolve() == ROOT / name
-
-
-def test_every_head_has_a_recipe():
-    assert set(HEADS) <= {load_config(name, ["data=synthetic"]).head.name for name in list_configs()}
 
 
 @pytest.mark.parametrize("name", list_configs())

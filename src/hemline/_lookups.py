@@ -49,13 +49,16 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
         import timm
 
         from hemline.heads import HEADS
+        from hemline.trunks import OWN_TRUNKS
     except ImportError:                                  # without the `train` extra names cannot be looked up
         return
-    backbones = timm.list_models()
+    backbones = [*OWN_TRUNKS, *timm.list_models()]
     if config.backbone.name.partition(".")[0] not in backbones:
         yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
     if not own_head:
         yield from _wrong_options("head", config.head, HEADS)
+        if config.loss.auxiliary + config.loss.presence and not hasattr(HEADS.get(config.head.name), "forward_train"):
+            yield f"loss.auxiliary: head {config.head.name} has no auxiliary outputs; set it and presence to 0"
     yield from wrong_data(config, space)
     if config.loss.class_weights != "none" and config.loss.bce == config.loss.cross_entropy == 0:
         yield "loss.class_weights: weighs bce and cross_entropy, which are both 0; raise one, or set it to none"

@@ -1,7 +1,8 @@
 """The backbone: the one place that makes feature maps from a photo, with the channels and stride of each.
 
-Any timm trunk whose maps form a pyramid works, by its timm name. `features[0]` is the normalised photo itself, then
-the stages, shallow to deep; a stage may repeat a stride, and some trunks start at stride 4.
+Any timm trunk whose maps form a pyramid works, by its timm name, and the few of our own (`hemline.trunks`).
+`features[0]` is the normalised photo itself, then the stages, shallow to deep; a stage may repeat a stride, and some
+trunks start at stride 4. Where an output stride of 8 or 16 is asked for, the stages beyond it are dilated.
 
 Shapes: B batch, H W the canvas, Ci channels and si stride of stage i.
 """
@@ -9,40 +10,64 @@ Shapes: B batch, H W the canvas, Ci channels and si stride of stage i.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Literal
 
 import timm
 import torch
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
+from hemline import dilation as surgery
 from hemline._reading import path_of
 from hemline.errors import ConfigError, in_short
+from hemline.trunks import OWN_TRUNKS
 
 
 class Backbone(nn.Module):
-    """A timm trunk with its normalisation.
+    """A trunk with its normalisation.
 
     Args:
-        name: A timm model name.
+        name: A timm model name, or a key of `hemline.trunks.OWN_TRUNKS`.
         pretrained: Load timm's pretrained weights; needs a network the first time.
         weights: A local file of trunk weights instead, as `torch.save` of a state dict.
+        output_stride: Stride of the deepest map.
+        dilation: What the first block of a dilated stage has; see `hemline.dilation`.
+        layers: Blocks in each stage of a ResNet, instead of its own.
 
     Raises:
-        ConfigError: the name is unknown, the trunk has no pyramid, or the weights do not fit.
+        ConfigError: the name is unknown, the trunk has no pyramid or cannot be dilated, or the weights do not fit.
     """
 
-    def __init__(self, name: str, *, pretrained: bool = False, weights: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        pretrained: bool = False,
+        weights: str | Path | None = None,
+        output_stride: Literal[8, 16, 32] = 32,
+        dilation: Literal["library", "all"] = "library",
+        layers: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
-        self.trunk = _create(name, pretrained=pretrained and weights is None)
+        if name in OWN_TRUNKS:
+            if output_stride != 32 or layers is not None:
+                raise ConfigError(f"backbone.name: {name} is as it is: leave out output_stride and layers")
+            self.trunk = OWN_TRUNKS[name]()
+        else:
+            changed = {} if layers is None else {"layers": list(layers)}
+            self.trunk = _create(name, output_stride, changed, pretrained=pretrained and weights is None)
+            if output_stride != 32 and dilation == "all":
+                surgery.dilate_first_blocks(self.trunk, name)
         if weights is not None:
             self.load(weights)
         info: FeatureInfo = self.trunk.feature_info  # type: ignore[assignment]  # nn.Module hides what it holds
         self.channels: list[int] = [3, *info.channels()]
-        self.strides: list[int] = [1, *info.reduction()]
-        config = timm.get_pretrained_cfg(name)
+        self.strides: list[int] = [1, *(min(stride, output_stride) for stride in info.reduction())]
+        config = None if name in OWN_TRUNKS else timm.get_pretrained_cfg(name)
         mean, std = (config.mean, config.std) if config is not None else ((0.5,) * 3, (0.5,) * 3)
         self.mean: Tensor
         self.std: Tensor
@@ -75,23 +100,31 @@ class Backbone(nn.Module):
             )
 
 
-def _create(name: str, *, pretrained: bool) -> nn.Module:
+def _create(name: str, output_stride: int, changed: dict[str, Any], *, pretrained: bool) -> nn.Module:
     known = timm.list_models()
     if name.split(".")[0] not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.4) or ["tf_efficientnet_lite0", "resnet50"]
         raise ConfigError(f"backbone.name: timm has no model {name!r}; did you mean {', '.join(near)}?")
+    by_hand = surgery.can_dilate(name)
+    if output_stride != 32 and not by_hand:
+        changed = {**changed, "output_stride": output_stride}
     try:
-        trunk = timm.create_model(name, features_only=True, pretrained=pretrained)
+        trunk = timm.create_model(name, features_only=True, pretrained=pretrained, **changed)
     except (OSError, ConnectionError) as error:
         raise ConfigError(
             f"backbone.pretrained: the weights of {name} could not be fetched ({error}); "
             "connect to a network, name a local file in backbone.weights, or set backbone.pretrained=false"
         ) from error
-    except (RuntimeError, AttributeError, NotImplementedError) as error:
+    except (RuntimeError, AttributeError, NotImplementedError, TypeError, AssertionError) as error:
+        if changed:
+            asked = " and ".join(f"{key}={value}" for key, value in changed.items())
+            raise ConfigError(f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)})") from error
         raise ConfigError(
             f"backbone.name: {name} gives no feature pyramid ({error}); take a convolutional trunk"
         ) from error
     strides = trunk.feature_info.reduction()  # type: ignore[union-attr, operator]  # likewise
-    if strides != sorted(strides) or strides[0] > 4 or strides[-1] < 16:
+    if strides != sorted(strides) or strides[0] > 4 or strides[-1] < min(16, output_stride):
         raise ConfigError(f"backbone.name: the maps of {name} have strides {strides}, which is no pyramid from 4 to 16")
+    if by_hand:
+        surgery.dilate(trunk, name, output_stride)
     return trunk

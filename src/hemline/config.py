@@ -53,11 +53,18 @@ class Backbone:
     """The trunk that makes the features. In a YAML its bare name does for the block."""
 
     name: Text = "tf_efficientnet_lite0"
-    """A timm model name whose maps form a pyramid."""
+    """A timm model name whose maps form a pyramid, or one of `hemline.trunks.OWN_TRUNKS`."""
     pretrained: bool = True
     """Start from timm's weights, which need a network the first time; not asked for where `init` is given."""
     weights: Text | None = None
     """A local file of trunk weights to start from instead of timm's."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Stride of the deepest map: the stages beyond 8 or 16 are dilated instead of strided."""
+    dilation: Literal["library", "all"] = "library"
+    """The first block of a dilated stage has the dilation of the stage before, which changes no answer where the maps
+    meet, as in torchvision and timm (`library`); or that of its own stage, as in PSPNet's code (`all`)."""
+    layers: tuple[Count, ...] | None = None
+    """Blocks in each stage of a ResNet, instead of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +153,10 @@ class Loss:
     """Binary cross-entropy of each attribute group."""
     choice: Weight = 0.0
     """Cross-entropy of the one value of each group of `choice: one`."""
+    auxiliary: Weight = 0.0
+    """The same losses of the masks, on each of the head's auxiliary outputs."""
+    presence: Weight = 0.0
+    """Binary cross-entropy of the head's auxiliary answer to which classes are on the photo."""
     class_weights: Literal["none", "median_frequency", "inverse", "effective_number"] = "none"
     """How `bce` and `cross_entropy` weigh classes, by the pixels or photos of each; see `hemline.data.balance`."""
 
@@ -166,6 +177,8 @@ class Config:
     backbone: Backbone = Backbone()
     head: Head = Head()
     label_head: LabelHead = LabelHead()
+    masks: Literal["overlapping", "exclusive"] = "overlapping"
+    """Whether classes are scored each for itself (sigmoid), or against each other and nobody (softmax)."""
     mask_threshold: OpenShare = 0.5
     """Probability above which a pixel may belong to a class; below one half where classes share what is sure."""
     data: tuple[Data, ...] = (Data(name="synthetic"),)

@@ -17,13 +17,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hemline.data.sample import EITHER, Batch
-from hemline.heads import Dense
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
 from hemline.model import Network
 
 CHOICE = "choice of "
 """Begins the names of the terms of `choice_terms`."""
+AUXILIARY = "auxiliary "
+"""Begins the names of the terms of a head's auxiliary outputs."""
+PRESENCE = "presence"
+"""Names the term of `presence_term`."""
 SMOOTH = 1.0
 """Cells added to both sides of dice, so that a class of a few cells does not swing between 0 and 1."""
 
@@ -195,6 +198,30 @@ def choice_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, T
     return terms
 
 
+def presence_term(logits: Tensor, targets: MaskTargets, told: Tensor, competing: Sequence[int]) -> Term:
+    """Binary cross-entropy of which classes are anywhere on the photo, where that is known.
+
+    A class is there where a segment in sight is of it, and is not where every segment in sight is known not to be; so
+    it is asked of the semantic encoding loss (EncNet, https://arxiv.org/abs/1803.08904).
+
+    Args:
+        logits: (B, K), or (B, K + 1) where the last is nobody: of pixels that are none of the competing classes.
+        targets: What is true of each cell.
+        told: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
+        competing: The classes among which a pixel's answer is chosen.
+    """
+    seen = targets.coverage.sum((2, 3)) > 0                                                         # (B, S)
+    if logits.shape[1] > told.shape[2]:
+        asked = told[:, :, list(competing)]
+        nobody = torch.where((asked == 0).all(2), 1, torch.where((asked == 1).any(2), 0, -1))
+        told = torch.cat([told, nobody.to(told.dtype)[:, :, None]], dim=2)
+    yes = ((told == 1) & seen[:, :, None]).any(1)                                                   # (B, K)
+    no = ((told == 0) | ~seen[:, :, None]).all(1) & seen.any(1, keepdim=True)
+    known = (yes | no).to(torch.float32)
+    bce = F.binary_cross_entropy_with_logits(logits.float(), yes.to(torch.float32), weight=known, reduction="sum")
+    return Term(bce, known.sum())
+
+
 class JointLoss(torch.nn.Module):
     """One module whose forward returns the losses, so that data-parallel training can wrap it.
 
@@ -213,13 +240,22 @@ class JointLoss(torch.nn.Module):
     def forward(self, batch: Batch) -> dict[str, Term]:
         """A batch -> the named terms.
 
-        They are `bce`, `dice`, `cross_entropy`, `category`, one for each attribute group, and one for each choice.
+        They are `bce`, `dice`, `cross_entropy`; the same of each auxiliary output, named `AUXILIARY` + its number and
+        the loss; `presence`, where the head answers it; `category`, one for each attribute group, and one for each
+        choice.
         """
-        dense: Dense = self.network.dense(batch.pixels)
+        dense, auxiliary = self.network.dense_train(batch.pixels)
         targets = mask_targets(batch, dense.logits.shape[-2:])
         labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets))
-        weights = self.class_weights
-        answer = answer_term(dense.logits, targets.coverage, batch.targets, self.space.competing, weights)
-        terms = mask_terms(dense.logits, targets, None if weights is None else weights[:-1])
-        terms |= {"cross_entropy": answer}
+        terms = self._of_masks(dense.logits, targets, batch)
+        for i, logits in enumerate(auxiliary.masks):
+            of_masks = self._of_masks(logits, mask_targets(batch, logits.shape[-2:]), batch)
+            terms |= {f"{AUXILIARY}{i} {name}": term for name, term in of_masks.items()}
+        if auxiliary.presence is not None:
+            terms[PRESENCE] = presence_term(auxiliary.presence, targets, batch.targets, self.space.competing)
         return terms | label_terms(labels, batch, self.space) | choice_terms(labels, batch, self.space)
+
+    def _of_masks(self, logits: Tensor, targets: MaskTargets, batch: Batch) -> dict[str, Term]:
+        weights = self.class_weights
+        answer = answer_term(logits, targets.coverage, batch.targets, self.space.competing, weights)
+        return mask_terms(logits, targets, None if weights is None else weights[:-1]) | {"cross_entropy": answer}

@@ -5,6 +5,7 @@ Shapes: B batch, H W canvas, h w the mask head's size (canvas / 4), K mask class
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from hemline._regions import LEAST_RIVALRY
 from hemline.backbone import Backbone
 from hemline.config import Config
 from hemline.errors import ConfigError, in_short
-from hemline.heads import HEADS, Dense, MultiLabel
+from hemline.heads import HEADS, Auxiliary, Dense, MultiLabel
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
 
@@ -40,10 +41,21 @@ class Network(nn.Module):
         backbone: Makes the features.
         mask_head: Features -> `Dense`.
         label_head: Maps and masks -> label logits.
+        exclusive: The mask head answers one map more, the last, of nobody. A class's logit is then by how much it is
+            likelier than nobody, so that the softmax over all of them is that over these and 0.
     """
 
-    def __init__(self, space: LabelSpace, backbone: Backbone, mask_head: nn.Module, label_head: MultiLabel) -> None:
+    def __init__(
+        self,
+        space: LabelSpace,
+        backbone: Backbone,
+        mask_head: nn.Module,
+        label_head: MultiLabel,
+        *,
+        exclusive: bool = False,
+    ) -> None:
         super().__init__()
+        self.exclusive = exclusive
         self.backbone = backbone
         self.mask_head = mask_head
         self.label_head = label_head
@@ -61,7 +73,21 @@ class Network(nn.Module):
     def dense(self, pixels: Tensor) -> Dense:
         """Photos (B, H, W, 3) uint8 -> mask logits and the maps that the label head pools."""
         dense: Dense = self.mask_head(self.backbone(pixels))
-        return dense
+        return Dense(self._beside_nobody(dense.logits), dense.maps)
+
+    def dense_train(self, pixels: Tensor) -> tuple[Dense, Auxiliary]:
+        """What `dense` answers, and the head's auxiliary outputs, where it has any."""
+        features = self.backbone(pixels)
+        if not hasattr(self.mask_head, "forward_train"):
+            dense, auxiliary = self.mask_head(features), Auxiliary([])
+        else:
+            dense, auxiliary = self.mask_head.forward_train(features)  # type: ignore[operator]  # nn.Module hides it
+        masks = [self._beside_nobody(logits) for logits in auxiliary.masks]
+        return Dense(self._beside_nobody(dense.logits), dense.maps), auxiliary._replace(masks=masks)
+
+    def _beside_nobody(self, logits: Tensor) -> Tensor:
+        """(B, K, h, w), or (B, K + 1, h, w) where nobody is the last -> (B, K, h, w), nobody being 0."""
+        return logits[:, :-1] - logits[:, -1:] if self.exclusive else logits
 
     def forward(self, pixels: Tensor, valid: Tensor) -> Output:
         """Photos (B, H, W, 3) uint8 and their valid pixels (B, H, W) uint8 -> `Output`."""
@@ -105,12 +131,38 @@ def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, t
     Raises:
         ConfigError: the backbone, its weights or the head's options do not fit.
     """
-    backbone = Backbone(
-        config.backbone.name,
-        pretrained=config.backbone.pretrained and trunk_weights,
-        weights=config.backbone.weights if trunk_weights else None,
-    )
+    backbone = make_backbone(config, trunk_weights=trunk_weights)
     return assemble(backbone, config, space, head=head)
+
+
+def make_backbone(config: Config, *, trunk_weights: bool) -> Backbone:
+    """Build the backbone of a recipe.
+
+    Raises:
+        ConfigError: it cannot be built, or its weights do not fit.
+    """
+    asked = config.backbone
+    return Backbone(
+        asked.name,
+        pretrained=asked.pretrained and trunk_weights,
+        weights=asked.weights if trunk_weights else None,
+        output_stride=asked.output_stride,
+        dilation=asked.dilation,
+        layers=asked.layers,
+    )
+
+
+def make_mask_head(backbone: Backbone, config: Config, num_classes: int) -> nn.Module:
+    """Build the mask head of a recipe, which answers so many maps.
+
+    Raises:
+        ConfigError: its options do not fit, or the trunk is not one that it can read.
+    """
+    make: Callable[..., nn.Module] = HEADS[config.head.name]
+    try:
+        return make(backbone.channels, backbone.strides, num_classes, **config.head.options)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"head: {in_short(error)}") from error
 
 
 def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.Module | None = None) -> Network:
@@ -119,11 +171,9 @@ def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.
     Raises:
         ConfigError: the head's options do not fit.
     """
+    exclusive = config.masks == "exclusive"
     if head is None:
-        try:
-            head = HEADS[config.head.name](backbone.channels, backbone.strides, space.num_masks, **config.head.options)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise ConfigError(f"head: {in_short(error)}") from error
+        head = make_mask_head(backbone, config, space.num_masks + exclusive)
     map_channels: list[int] = head.map_channels  # type: ignore[assignment]  # nn.Module hides what it holds
     sizes = {name: part.stop - part.start for name, part in space.label_slices.items()}
     hidden, dropout = config.label_head.hidden, config.label_head.dropout
@@ -131,4 +181,4 @@ def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.
         label_head = MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout)
     except RuntimeError as error:
         raise ConfigError(f"label_head.hidden: {hidden} is too wide for the memory here") from error
-    return Network(space, backbone, head, label_head)
+    return Network(space, backbone, head, label_head, exclusive=exclusive)

@@ -38,7 +38,7 @@ from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
 from hemline.labels import LabelSpace
-from hemline.losses import CHOICE, JointLoss
+from hemline.losses import AUXILIARY, CHOICE, PRESENCE, JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build
 from hemline.trial import starting_weights
@@ -180,20 +180,21 @@ def _diverged(run: Run, config: Config, what: str) -> StoppedError:
 
 
 def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
-    """The one sum that is trained: masks, categories, every attribute group, and which of its values."""
+    """The one sum that is trained: masks, auxiliary outputs, categories, every attribute group, and its choices."""
     nothing = losses["bce"].new_zeros(())
-    masks = ("bce", "dice", "cross_entropy", "category")
-    choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
-    groups = [loss for name, loss in losses.items() if name not in masks and not name.startswith(CHOICE)]
-    choice, attributes = sum(choices, nothing), sum(groups, nothing)
     weights = config.loss
+    of_masks = {"bce": weights.bce, "dice": weights.dice, "cross_entropy": weights.cross_entropy}
+    auxiliary = {name: loss for name, loss in losses.items() if name.startswith(AUXILIARY)}
+    choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
+    others = {*of_masks, *auxiliary, PRESENCE, "category"}
+    groups = [loss for name, loss in losses.items() if name not in others and not name.startswith(CHOICE)]
     return (
-        weights.bce * losses["bce"]
-        + weights.dice * losses["dice"]
-        + weights.cross_entropy * losses["cross_entropy"]
+        sum((weight * losses[name] for name, weight in of_masks.items()), nothing)
+        + weights.auxiliary * sum((of_masks[name.split()[-1]] * loss for name, loss in auxiliary.items()), nothing)
+        + weights.presence * losses.get(PRESENCE, nothing)
         + weights.category * losses["category"]
-        + weights.attributes * attributes
-        + weights.choice * choice
+        + weights.attributes * sum(groups, nothing)
+        + weights.choice * sum(choices, nothing)
     )
 
 

@@ -19,10 +19,13 @@ from hemline.checkpoint import load
 from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
-from hemline.model import Network, assemble
+from hemline.model import Network, assemble, make_backbone
 from hemline.runtime import default_weights
+from hemline.trunks import OWN_TRUNKS
 
 T = TypeVar("T")
+Layers = dict[str, list[str]]
+"""Names of layers, and of each of their rows."""
 
 
 def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
@@ -37,8 +40,8 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
     blocks = {place.partition(".")[0] for place in wrong}
     backbone = network = None
     with torch.random.fork_rng(devices=[]):
-        if not wrong & {"backbone", "backbone.name"}:
-            backbone = _tried(problems, lambda: Backbone(config.backbone.name))
+        if not wrong & {"backbone", "backbone.name", "backbone.output_stride", "backbone.layers"}:
+            backbone = _tried(problems, lambda: make_backbone(config, trunk_weights=False))
         if config.init is not None and "init" not in wrong:
             _tried(problems, lambda: starting_weights(config, {} if backbone is None else _tensors(backbone)))
         if backbone is None:
@@ -75,16 +78,19 @@ def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpac
     if not all(name in fitting for name in own if name.startswith("backbone.")):
         theirs = metadata.recipe.get("backbone", {}).get("name", "another one")
         raise ConfigError(f"init: the trunk of {path} is {theirs}, not the recipe's {config.backbone.name}")
-    return fitting if space is None else fitting | _by_name(state, metadata.labels, own, space)
+    if space is None:
+        return fitting
+    theirs = _last_layers(metadata.labels, exclusive=metadata.recipe.get("masks") == "exclusive")
+    return fitting | _by_name(state, theirs, own, _last_layers(space, exclusive=config.masks == "exclusive"))
 
 
 def _by_name(
-    state: Mapping[str, Tensor], theirs: LabelSpace, own: Mapping[str, Tensor], space: LabelSpace
+    state: Mapping[str, Tensor], theirs: Layers, own: Mapping[str, Tensor], ours: Layers
 ) -> dict[str, Tensor]:
     """The last layers of a network: each row from the class or label of the same name, or else its own."""
-    learnt = {name: (layer, row) for layer, names in _last_layers(theirs).items() for row, name in enumerate(names)}
+    learnt = {name: (layer, row) for layer, names in theirs.items() for row, name in enumerate(names)}
     kept = {}
-    for layer, names in _last_layers(space).items():
+    for layer, names in ours.items():
         for kind in ("weight", "bias"):
             tensor = own.get(f"{layer}.{kind}")
             if tensor is None or len(tensor) != len(names):
@@ -98,10 +104,11 @@ def _by_name(
     return kept
 
 
-def _last_layers(space: LabelSpace) -> dict[str, list[str]]:
+def _last_layers(space: LabelSpace, *, exclusive: bool) -> Layers:
     """The layers that answer, and what each of their rows answers."""
     things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
-    layers = {"mask_head.classifier": [f"pixels of {name}" for name in space.mask_names]}
+    names = [*space.mask_names, "nobody"] if exclusive else space.mask_names
+    layers = {"mask_head.classifier": [f"pixels of {name}" for name in names]}
     for number, part in enumerate(space.label_slices.values()):
         layers[f"label_head.classifiers.{number}"] = [thing.name for thing in things[part]]
     return layers
@@ -123,8 +130,11 @@ def _trunk_weights(config: Config, backbone: Backbone) -> None:
     asked = config.backbone
     if asked.weights is not None:
         backbone.load(asked.weights)
-    elif config.init is None and asked.pretrained and not timm.is_model_pretrained(asked.name):
-        raise ConfigError(f"backbone.pretrained: timm has no weights of {asked.name}; set it to false")
+    elif config.init is None and asked.pretrained:
+        if asked.name in OWN_TRUNKS or not timm.is_model_pretrained(asked.name):
+            raise ConfigError(f"backbone.pretrained: timm has no weights of {asked.name}; set it to false")
+        if asked.layers is not None:
+            raise ConfigError(f"backbone.pretrained: timm's {asked.name} has other layers; set it to false")
 
 
 def _space(config: Config) -> LabelSpace:

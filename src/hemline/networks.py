@@ -1,0 +1,124 @@
+"""What networks there are: the paper, parameters, multiply-adds and output stride of each, counted on no memory at all.
+
+Every mask head of `HEADS` has a recipe of its name, and may have variants, which are overrides of that recipe. They are
+built on torch's `meta` device, where tensors have shapes and nothing else.
+
+Shapes: K mask classes, H W the canvas.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hemline._reading import read_yaml
+from hemline.backbone import Backbone
+from hemline.config import Config, config_text
+from hemline.heads import HEADS
+from hemline.labels import OF_DATA, load_label_space
+from hemline.model import make_backbone, make_mask_head
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A network in figures: its trunk and mask head, without the label head, which is the same for all."""
+
+    name: str
+    """Its key in `HEADS` and its recipe."""
+    overrides: tuple[str, ...]
+    """What is set in the recipe to make it."""
+    title: str
+    year: int
+    url: str
+    backbone: str
+    num_classes: int
+    """K, and one more where masks are exclusive."""
+    parameters: int
+    """Of what answers."""
+    parameters_in_training: int
+    """With the auxiliary outputs that its paper trains with."""
+    size: tuple[int, int]
+    """Height and width that `macs` is of."""
+    macs: int
+    """Multiply-adds for one photo, of convolutions and matrix products."""
+    output_stride: int
+    """Of the logits."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def every_network(*, size: tuple[int, int] | None = None) -> list[Facts]:
+    """All networks of `HEADS` and their variants.
+
+    Args:
+        size: Height and width of the photo; that of each recipe if None.
+    """
+    return [facts(name, variant, size=size) for name in HEADS for variant in ((), *HEADS[name].variants)]
+
+
+def facts(
+    name: str, overrides: Sequence[str] = (), *, size: tuple[int, int] | None = None, num_classes: int | None = None
+) -> Facts:
+    """Count one network.
+
+    Args:
+        name: A key of `HEADS`.
+        overrides: `key=value` that is set in its recipe.
+        size: Height and width of the photo; the recipe's canvas if None.
+        num_classes: Maps that the head answers; as many as the recipe's label space asks for if None.
+
+    Raises:
+        ConfigError: the overrides do not fit.
+    """
+    config = recipe(name, overrides)
+    size = config.canvas if size is None else size
+    if num_classes is None:
+        labels = "fashionpedia" if config.labels == OF_DATA else config.labels
+        num_classes = load_label_space(labels).num_masks + (config.masks == "exclusive")
+    with torch.device("meta"):
+        backbone, head = parts(config, num_classes)
+        in_training = sum(p.numel() for p in (*backbone.parameters(), *head.parameters()))
+        if "auxiliary" in inspect.signature(HEADS[name]).parameters:
+            backbone, head = parts(recipe(name, [*overrides, "head.auxiliary=false"]), num_classes)
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            logits = head.eval()(backbone.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))).logits
+    paper = HEADS[name].paper
+    return Facts(
+        name=name,
+        overrides=tuple(overrides),
+        title=paper.title,
+        year=paper.year,
+        url=paper.url,
+        backbone=config.backbone.name,
+        num_classes=num_classes,
+        parameters=sum(p.numel() for p in (*backbone.parameters(), *head.parameters())),
+        parameters_in_training=in_training,
+        size=size,
+        macs=counter.get_total_flops() // 2,
+        output_stride=round(size[0] / logits.shape[2]),
+    )
+
+
+def recipe(name: str, overrides: Sequence[str] = ()) -> Config:
+    """The recipe of a network, with overrides, without looking at the disk.
+
+    Raises:
+        ConfigError: no such recipe, or the overrides do not fit.
+    """
+    return Config.from_dict(cast(dict[str, Any], read_yaml(config_text(name))), overrides)
+
+
+def parts(config: Config, num_classes: int) -> tuple[Backbone, nn.Module]:
+    """The trunk and the mask head of a recipe, with random weights, answering so many maps."""
+    backbone = make_backbone(config, trunk_weights=False)
+    return backbone, make_mask_head(backbone, config, num_classes)
+
