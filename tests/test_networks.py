@@ -17,7 +17,7 @@ from hemline.heads._blocks import PRIOR_LOGIT
 from hemline.labels import load_label_space
 from hemline.losses import JointLoss
 from hemline.model import Network, build
-from hemline.networks import every_network, facts, recipe
+from hemline.networks import recipe
 from tests.formula import photo
 
 NUM_CLASSES = 5
@@ -139,17 +139,3 @@ def test_every_head_has_a_recipe_of_its_name(name):
     config = load_config(name, ["data=synthetic", "backbone.pretrained=false"])
     assert config.name == config.head.name == name
     assert HEADS[name].paper.url.startswith("https://")
-
-
-def test_networks_are_listed_with_their_variants():
-    listed = every_network(size=(64, 64))
-    assert [(x.name, x.overrides) for x in listed] == [
-        (name, variant) for name in HEADS for variant in ((), *HEADS[name].variants)
-    ]
-    assert all(x.macs > 1e6 and x.parameters_in_training >= x.parameters > 1e5 for x in listed)
-
-
-def test_parameters_are_those_of_the_network_that_is_built():
-    network = walk("unet").network
-    head = sum(p.numel() for part in (network.backbone, network.mask_head) for p in part.parameters())
-    assert facts("unet", ["labels=outfit5"]).parameters == head

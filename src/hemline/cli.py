@@ -324,6 +324,27 @@ def configs(
 
 
 @app.command()
+def models(
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Count multiply-adds at this size, not at each recipe's canvas.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
+    ] = False,
+) -> None:
+    """List the networks: paper, year, parameters, multiply-adds and output stride of each."""
+    with clean_exit(), needs_train("models"):
+        from hemline import console
+        from hemline.networks import every_network, networks_table, read_size
+
+        networks = every_network(size=None if size is None else read_size(size))
+        if as_json:
+            console.plain_json([network.to_dict() for network in networks])
+        else:
+            console.show_tables([networks_table(networks)])
+
+
+@app.command()
 def licenses(
     weights: Annotated[
         str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
@@ -336,12 +357,13 @@ def licenses(
     with clean_exit():
         from hemline import console
         from hemline.licenses import licenses as find_licenses
+        from hemline.licenses import licenses_table
 
         found = find_licenses(_weights_file(weights))
         if as_json:
             console.plain_json(found.to_dict())
         else:
-            console.show_licenses(found)
+            console.show_tables(licenses_table(found))
 
 
 def _weights_file(weights: str, suffix: Literal[".onnx", ".safetensors"] = ".onnx") -> Path:

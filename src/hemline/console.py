@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -24,8 +24,6 @@ from rich.text import Text
 if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.colour import Colour
     from hemline.config import Config
-    from hemline.data_commands.stats import Stats
-    from hemline.licenses import Licenses
     from hemline.report import Report
     from hemline.result import Garment, Result, ScoredLabel
     from hemline.tagger import Failure
@@ -354,20 +352,9 @@ def _print_report(report: Report, console: Console) -> None:
 
 
 @on_stdout()
-def show_licenses(found: Licenses) -> None:
-    """Print the terms of code, weights and labels."""
-    from hemline.licenses import licenses_table
-
-    for table in licenses_table(found):
-        answers().print(table)
-
-
-@on_stdout()
-def show_stats(stats: Stats) -> None:
-    """Print what datasets hold."""
-    from hemline.data_commands.stats_table import stats_tables
-
-    for table in stats_tables(stats):
+def show_tables(tables: Iterable[Table]) -> None:
+    """Print what a command answers in tables."""
+    for table in tables:
         answers().print(table)
 
 

@@ -9,20 +9,28 @@ Shapes: K mask classes, H W the canvas.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
+from rich import box
+from rich.markup import escape
+from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hemline._reading import read_yaml
 from hemline.backbone import Backbone
 from hemline.config import Config, config_text
+from hemline.errors import ConfigError
 from hemline.heads import HEADS
 from hemline.labels import OF_DATA, load_label_space
 from hemline.model import make_backbone, make_mask_head
+
+MIN_SIDE = 32
+"""The deepest map of most trunks has one cell for so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,18 @@ def facts(
     )
 
 
+def read_size(text: str) -> tuple[int, int]:
+    """`HxW` -> height and width.
+
+    Raises:
+        ConfigError: it is no size that networks read.
+    """
+    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if not found or min(size := (int(found[1]), int(found[2]))) < MIN_SIDE:
+        raise ConfigError(f"--size {text}: write height and width in pixels, {MIN_SIDE} or more, as in --size 384x256")
+    return size
+
+
 def recipe(name: str, overrides: Sequence[str] = ()) -> Config:
     """The recipe of a network, with overrides, without looking at the disk.
 
@@ -122,3 +142,24 @@ def parts(config: Config, num_classes: int) -> tuple[Backbone, nn.Module]:
     backbone = make_backbone(config, trunk_weights=False)
     return backbone, make_mask_head(backbone, config, num_classes)
 
+
+
+def networks_table(networks: Sequence[Facts]) -> Table:
+    """The networks as a table; whoever calls prints it."""
+    sizes = {x.size for x in networks}
+    at = "" if len(sizes) > 1 else " at {} x {}".format(*next(iter(sizes)))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold dim")
+    table.add_column("network", style="bold")
+    table.add_column("paper")
+    table.add_column("trunk", overflow="fold")
+    for heading in ("year", "parameters", f"multiply-adds{at}", "stride"):
+        table.add_column(heading, justify="right")
+    for x in networks:
+        name = "\n".join([x.name, *(f"[dim]{escape(override)}[/]" for override in x.overrides)])
+        figures = str(x.year), f"{x.parameters / 1e6:.2f} M", f"{x.macs / 1e9:.2f} G", str(x.output_stride)
+        table.add_row(name, escape(x.title), escape(x.backbone), *figures)
+    table.caption = (
+        "Trunk and mask head, without the label head, which all have alike, and without what training alone has. "
+        "`hemline train NETWORK KEY=VALUE` trains one; what stands under a name is set in its recipe."
+    )
+    return table

@@ -57,6 +57,7 @@ def stats(
         from hemline import console
         from hemline.data_commands.asked import config_of, opened
         from hemline.data_commands.counting import statistics
+        from hemline.data_commands.stats_table import stats_tables
 
         if html is not None:
             from hemline.data_commands.stats_page import wrong_page_file
@@ -74,7 +75,7 @@ def stats(
         if as_json:
             console.plain_json(found.to_dict())
         else:
-            console.show_stats(found)
+            console.show_tables(stats_tables(found))
 
 
 @app.command(no_args_is_help=True)

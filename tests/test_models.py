@@ -1,0 +1,72 @@
+"""`hemline models` and docs/networks.md: what they count is the network that is built, and no figure stands by hand."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from hemline.cli import app
+from hemline.heads import HEADS
+from hemline.labels import load_label_space
+from hemline.model import build
+from hemline.networks import every_network, facts, recipe
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
+
+
+def test_every_network_is_listed_with_its_variants():
+    listed = json.loads(run("--json", "--size", "64x96").stdout)
+    assert [(x["name"], tuple(x["overrides"])) for x in listed] == [
+        (name, variant) for name in HEADS for variant in ((), *HEADS[name].variants)
+    ]
+    assert all(x["macs"] > 1e6 and x["parameters_in_training"] >= x["parameters"] > 1e5 for x in listed)
+    assert all(x["size"] == [64, 96] and x["output_stride"] in (1, 2, 4, 8, 16, 32) for x in listed)
+
+
+def test_the_table_names_every_network():
+    shown = run("--size", "64x64").stdout
+    assert all(name in shown for name in HEADS)
+    assert "2015" in shown
+
+
+def test_parameters_and_multiply_adds_are_those_of_the_network_that_is_built():
+    """Multiply-adds counted once more by hooks: outputs times inputs of each kernel."""
+    network = build(recipe("unet", ["labels=outfit5"]), load_label_space("outfit5"), trunk_weights=False).eval()
+    macs = []
+
+    def count(module, _, y):
+        macs.append(y.numel() * module.weight[0].numel())
+
+    for part in (network.backbone, network.mask_head):
+        for module in part.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(count)
+    with torch.no_grad():
+        network.dense(torch.zeros(1, 96, 64, 3, dtype=torch.uint8))
+    found = facts("unet", ["labels=outfit5"], size=(96, 64))
+    parameters = sum(p.numel() for part in (network.backbone, network.mask_head) for p in part.parameters())
+    assert (found.parameters, found.macs, found.output_stride) == (parameters, sum(macs), 4)
+
+
+@pytest.mark.parametrize("size", ["1x1", "384", "axb", "384x16", "99999x64"])
+def test_a_size_that_cannot_be_read_is_one_sentence(size):
+    ran = run("--size", size)
+    assert ran.exit_code == 2
+    assert ran.stderr.count("\n") == 1
+    assert "384x256" in ran.stderr
+
+
+def test_the_page_is_what_the_benchmark_writes():
+    script = runpy.run_path(str(ROOT / "benchmarks" / "networks.py"))
+    results = json.loads((ROOT / "benchmarks" / "networks.json").read_text(encoding="utf-8"))
+    page = script["page"](every_network(size=script["CANVAS"]), results)
+    assert (ROOT / "docs" / "networks.md").read_text(encoding="utf-8") == page
+    assert {row.split()[0] for row in results["time"]["ratios"]} == set(HEADS)
