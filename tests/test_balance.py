@@ -205,7 +205,7 @@ def test_the_joint_loss_weighs_masks_alone(tiny_config):
     config = replace(tiny_config, data=(Data(name="synthetic", options={"count": 2, "canvas": [64, 64]}),))
     space = load_label_space("outfit5")
     network = build(config, space, trunk_weights=False).eval()
-    asked = Loss(**dict.fromkeys(Loss().of_masks(), 1.0), choice=1.0)
+    asked = Loss(cross_entropy=1, focal=1, jaccard=1, lovasz=1, bootstrapped=1, ohem=1)
     dataset = build_dataset(config.data[0], space)
     batch = collate([place_sample(dataset[i], (64, 64)) for i in range(2)])
     with torch.no_grad():
