@@ -10,12 +10,21 @@ from torch.nn import functional as F
 from hemline.config import Config, Data, Loss
 from hemline.data import DATASETS, build_dataset
 from hemline.data.augment import place_sample
-from hemline.data.balance import BETA, Counts, class_weights, count_pixels, weights_of
+from hemline.data.balance import (
+    BETA,
+    MOST_POSITIVE,
+    Counts,
+    class_weights,
+    count_pixels,
+    positive_weights,
+    weights_of,
+)
 from hemline.data.loading import open_sources
 from hemline.data.sample import EITHER, Sample, collate
 from hemline.errors import ConfigError
 from hemline.labels import load_label_space
-from hemline.losses import JointLoss, MaskTargets, answer_term, mask_terms
+from hemline.losses import JointLoss, MaskTargets, answers
+from hemline.mask_losses import Areas, bce, cross_entropy, dice
 from hemline.model import build
 from hemline.train import train
 from tests.toy import CAPE, COAT, HAIR, NUM_MASKS, SHOE, SIDE_TO_SIDE, SPACE, Toy, coat_and_shoe, picture, row
@@ -43,6 +52,14 @@ def test_the_formulas_by_hand(scheme, raw):
     np.testing.assert_allclose(weights[[0, 1, 3]], np.array(raw) / np.mean(raw))
     assert weights[2] == 1
     assert weights[[0, 1, 3]].mean() == pytest.approx(1)
+
+
+def test_positive_weights_by_hand():
+    """900 that are not beside 100 that are; 990 beside 10; a class never seen; 110 beside 890. Far more is cut off."""
+    np.testing.assert_allclose(positive_weights(COUNTS, "balanced"), [9, 99, 1, 110 / 890])
+    np.testing.assert_allclose(positive_weights(COUNTS, "root"), [3, 99**0.5, 1, (110 / 890) ** 0.5])
+    few = COUNTS._replace(pixels=np.array([1.0, 1000, 0, 890]))
+    np.testing.assert_allclose(positive_weights(few, "balanced"), [MOST_POSITIVE, 1 / MOST_POSITIVE, 1, 110 / 890])
 
 
 def test_effective_numbers_are_those_of_the_paper():
@@ -91,7 +108,8 @@ def test_a_weight_scales_the_cross_entropy_of_its_class_alone():
 
     def slopes(weights):
         x = logits.clone().requires_grad_()
-        terms = mask_terms(x, targets, weights)
+        told = targets.target, targets.known
+        terms = {"bce": bce(x, *told, weights), "dice": dice(Areas(torch.sigmoid(x), *told))}
         (slope,) = torch.autograd.grad(terms["bce"].total, x)
         return slope, terms
 
@@ -113,12 +131,12 @@ def test_the_answer_is_weighed_as_torch_weighs_classes():
     coverage = F.one_hot(torch.arange(6), 6).T.reshape(1, 6, 2, 3).float()
     targets = F.one_hot(which, 4)[None, :, 1:].to(torch.int8)
     weights = torch.tensor([2.0, 0.5, 4.0, 0.1])                           # three classes, nobody last
-    term = answer_term(logits, coverage, targets, [0, 1, 2], weights)
+    term = cross_entropy(answers(logits, coverage, targets, [0, 1, 2], weights))
     scores = torch.cat([torch.zeros(1, 1, 2, 3), logits], 1).flatten(2)
     expected = F.cross_entropy(scores, which[None], weight=weights[[3, 0, 1, 2]])
     assert term.mean().item() == pytest.approx(expected.item(), rel=1e-4)
-    plain = answer_term(logits, coverage, targets, [0, 1, 2])
-    ones = answer_term(logits, coverage, targets, [0, 1, 2], torch.ones(4))
+    plain = cross_entropy(answers(logits, coverage, targets, [0, 1, 2]))
+    ones = cross_entropy(answers(logits, coverage, targets, [0, 1, 2], torch.ones(4)))
     assert torch.equal(plain.total, ones.total)
     assert torch.equal(plain.known, ones.known)
 
@@ -127,7 +145,8 @@ def test_a_segment_that_may_be_several_has_their_mean_weight():
     """Coat or shoe, and, apart from it, anything at all, which stays out."""
     targets = torch.tensor([[[EITHER, EITHER, 0], [-1, -1, -1]]], dtype=torch.int8)
     coverage = torch.tensor([0.25, 0.75]).view(1, 2, 1, 1)
-    term = answer_term(torch.zeros(1, 3, 1, 1), coverage, targets, [0, 1, 2], torch.tensor([2.0, 4.0, 50, 50]))
+    weights = torch.tensor([2.0, 4.0, 50, 50])
+    term = cross_entropy(answers(torch.zeros(1, 3, 1, 1), coverage, targets, [0, 1, 2], weights))
     assert term.known.item() == pytest.approx(0.25 * 3)
     assert (term.total / term.known).item() == pytest.approx(np.log(2), abs=1e-5)
 
@@ -146,13 +165,13 @@ def test_datasets_count_as_often_as_they_are_drawn(monkeypatch):
     monkeypatch.setitem(DATASETS, "coats", lambda path, space: Toy(coats))
     monkeypatch.setitem(DATASETS, "shoes", lambda path, space: Toy(shoes))
     config = config_of(Data(name="coats"), Data(name="shoes", weight=3.0))
-    weights = weights_of(open_sources(config, SPACE), config, SPACE)
+    weights = weights_of(open_sources(config, SPACE), config, SPACE).classes
     assert weights[COAT] == pytest.approx(3 * weights[SHOE])
     assert weights[HAIR] == 1
     assert weights[[COAT, SHOE, NOBODY]].mean() == pytest.approx(1)
-    np.testing.assert_array_equal(weights, weights_of(open_sources(config, SPACE), config, SPACE))
+    np.testing.assert_array_equal(weights, weights_of(open_sources(config, SPACE), config, SPACE).classes)
     config = config_of(Data(name="coats"), scheme="none")
-    assert weights_of(open_sources(config, SPACE), config, SPACE) is None
+    assert weights_of(open_sources(config, SPACE), config, SPACE) == (None, None)
 
 
 def test_photos_are_counted_for_a_whole_epoch_from_a_part_of_it(monkeypatch):
@@ -168,7 +187,7 @@ def test_photos_are_counted_for_a_whole_epoch_from_a_part_of_it(monkeypatch):
     monkeypatch.setitem(DATASETS, "toy", lambda path, space: Counted([coat_and_shoe(i) for i in range(20)]))
     monkeypatch.setattr("hemline.data.balance.class_weights", lambda counts, scheme: counts.photos)
     config = config_of(Data(name="toy"))
-    photos = weights_of(open_sources(config, SPACE), config, SPACE)
+    photos = weights_of(open_sources(config, SPACE), config, SPACE).classes
     assert len(seen) == 10
     assert photos[[COAT, SHOE, HAIR, NOBODY]].tolist() == [20, 20, 0, 20]
 
@@ -186,36 +205,44 @@ def test_the_joint_loss_weighs_masks_alone(tiny_config):
     config = replace(tiny_config, data=(Data(name="synthetic", options={"count": 2, "canvas": [64, 64]}),))
     space = load_label_space("outfit5")
     network = build(config, space, trunk_weights=False).eval()
+    asked = Loss(cross_entropy=1, focal=1, jaccard=1, lovasz=1, bootstrapped=1, ohem=1)
     dataset = build_dataset(config.data[0], space)
     batch = collate([place_sample(dataset[i], (64, 64)) for i in range(2)])
     with torch.no_grad():
         plain, ones, weighed = (
-            {name: term.mean().item() for name, term in JointLoss(network, space, weights)(batch).items()}
+            {name: term.mean().item() for name, term in JointLoss(network, space, asked, weights)(batch).items()}
             for weights in (None, torch.ones(6), torch.tensor([1, 2, 3, 4, 5, 0.5]))
         )
     assert plain == ones
-    assert {name for name in plain if plain[name] != weighed[name]} == {"bce", "cross_entropy"}
+    assert {name for name in plain if plain[name] != weighed[name]} == {
+        "bce", "cross_entropy", "focal", "bootstrapped", "ohem"
+    }  # fmt: skip
 
 
 def test_a_run_says_the_weights_that_it_trains_by(tiny_config, tmp_path, monkeypatch):
     given, told = [], []
 
     class Noted(JointLoss):
-        def __init__(self, network, space, class_weights=None):
-            given.append(class_weights)
-            super().__init__(network, space, class_weights)
+        def __init__(self, network, space, loss, class_weights, positive_weights):
+            given.extend([class_weights, positive_weights])
+            super().__init__(network, space, loss, class_weights, positive_weights)
 
     class Watch:
         begin = step = validated = lambda *_: None
 
-        def weighed(self, weights):
-            told.append(weights)
+        def weighed(self, kind, weights):
+            told.append((kind, weights))
 
     monkeypatch.setattr("hemline.train.JointLoss", Noted)
     data = (Data(name="synthetic", options={"count": 4, "canvas": [64, 64]}),)
-    loss = Loss(class_weights="median_frequency")
+    loss = Loss(class_weights="median_frequency", positive_weights="root")
     config = replace(tiny_config, labels="outfit5", data=data, validation=0.0, out=str(tmp_path), loss=loss)
     train(config, watcher=Watch())
-    assert list(told[0]) == ["upper body", "lower body", "whole body", "feet", "accessories", "nobody"]
-    assert given[0].tolist() == pytest.approx(list(told[0].values()))
+    (kind, classes), (other, positives) = told
+    assert (kind, other) == ("class weights", "positive weights")
+    assert list(positives) == ["upper body", "lower body", "whole body", "feet", "accessories"]
+    assert list(classes) == [*positives, "nobody"]
+    assert given[0].tolist() == pytest.approx(list(classes.values()))
+    assert given[1].tolist() == pytest.approx(list(positives.values()))
     assert given[0][-1] < given[0][:-1].min(), "background is what there is most of"
+    assert min(positives.values()) > 1, "there is less of every class than of the rest"

@@ -133,7 +133,12 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
         ("head.widths=[1", "head.widths: '[1' is not a YAML value"),
         ("split=stratfied", "split: unknown value 'stratfied'; did you mean stratified?"),
         ("loss.class_weights=median", "loss.class_weights: unknown value 'median'; did you mean median_frequency?"),
-        ("loss={bce: 0, class_weights: inverse}", "loss.class_weights: weighs bce and cross_entropy, which are both 0"),
+        ("loss={bce: 0, class_weights: inverse}", "loss.class_weights: weighs bce, cross_entropy, focal, bootstrapped, "
+         "ohem, which are all 0; raise one, or set it to none"),
+        ("loss={bce: 0, positive_weights: root}", "loss.positive_weights: weighs bce, which is 0; raise it, or set"),
+        ("loss={tversky: 1, tversky_alpha: 0, tversky_beta: 0}", "loss.tversky_alpha: with tversky_beta also 0 no mis"),
+        ("loss.focal_gamma=0.5", "loss.focal_gamma: must be 0, or 1 or more, not 0.5"),
+        ("masks=exclusive", "loss.bce: scores each class for itself, masks: exclusive does not; set bce to 0, cross_"),
         ("data.0.only.count=0", "data.0.only.count: must be 1 or more, not 0"),
         ("data.0.only.categories=coat", "data.0.only.categories: expected a list of one or more, not 'coat'"),
         ("data.0.only.classes=[coat]", "data.0.only.classes: unknown key; one of categories, super"),

@@ -361,7 +361,7 @@ def test_two_steps_of_training(tmp_path, tiny_config):
     assert space.mask_names == ("coat", "skirt", "shoe")
     sources = open_sources(config, space)
     torch.manual_seed(0)
-    loss = JointLoss(build(config, space), space)
+    loss = JointLoss(build(config, space), space, config.loss)
     before = [parameter.clone() for parameter in loss.parameters()]
     optimizer = torch.optim.AdamW(loss.parameters(), lr=1e-3)
     totals = []

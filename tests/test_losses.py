@@ -8,21 +8,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hemline.config import Loss
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Batch
 from hemline.labels import LabelSpace
 from hemline.losses import (
     CHOICE,
     JointLoss,
     MaskTargets,
-    Term,
-    answer_term,
+    answers,
     choice_terms,
     label_terms,
     mask_targets,
-    mask_terms,
     region_masks,
     segment_shares,
 )
+from hemline.mask_losses import Areas, Term, bce, cross_entropy, dice
 
 SPACE = LabelSpace.from_dict(
     {
@@ -55,6 +55,12 @@ def batch_of(segments, targets, *, valid=None, regions=((WHOLE_PHOTO, (-1, -1, -
         one_of=torch.tensor([[i in s for i in range(4)] for _, s in one_of]).reshape(-1, 4),
         one_of_region=torch.tensor([(0, r) for r, _ in one_of], dtype=torch.int64).reshape(-1, 2),
     )
+
+
+def mask_terms(logits, targets):
+    """What a recipe of `bce` and `dice` asks for."""
+    told = targets.target, targets.known
+    return {"bce": bce(logits, *told), "dice": dice(Areas(torch.sigmoid(logits), *told))}
 
 
 def test_targets_are_averaged_over_cells():
@@ -130,7 +136,7 @@ def test_the_right_answer_is_the_cheapest(shares):
 def test_the_answer_of_a_cell_by_hand(targets, allowed):
     """Nobody, coat and hat answer, belt is hidden; a cell that is one segment, at logits 0 (nobody), 1 and -2."""
     logits = torch.tensor([1.0, -2.0, 5.0]).view(1, 3, 1, 1)
-    term = answer_term(logits, torch.ones(1, 1, 1, 1), torch.tensor([[targets]], dtype=torch.int8), [0, 1])
+    term = cross_entropy(answers(logits, torch.ones(1, 1, 1, 1), torch.tensor([[targets]], dtype=torch.int8), [0, 1]))
     odds = [1.0, math.e, math.exp(-2)]
     expected = 0.0 if allowed is None else -math.log(sum(odds[i] for i in allowed) / sum(odds))
     assert term.mean().item() == pytest.approx(expected, abs=1e-5)
@@ -141,7 +147,7 @@ def test_a_shared_cell_asks_for_both_answers():
     """Three quarters coat, a quarter nobody, on half a cell: cross-entropy against the shares, over half a cell."""
     coverage = torch.tensor([0.125, 0.375]).view(1, 2, 1, 1)
     targets = torch.tensor([[[0, 0], [1, 0]]], dtype=torch.int8)
-    term = answer_term(torch.tensor([2.0, 0.0]).view(1, 2, 1, 1), coverage, targets, [0, 1])
+    term = cross_entropy(answers(torch.tensor([2.0, 0.0]).view(1, 2, 1, 1), coverage, targets, [0, 1]))
     whole = math.log(1 + math.exp(2) + 1)
     assert term.known.item() == pytest.approx(0.5)
     assert term.total.item() == pytest.approx(0.125 * whole + 0.375 * (whole - 2), abs=1e-5)
@@ -276,7 +282,7 @@ def test_joint_loss_reads_masks_and_labels_together(tiny_network):
         one_of=torch.ones(1, num, dtype=torch.bool),
         one_of_region=torch.zeros(1, 2, dtype=torch.int64),
     )
-    loss = JointLoss(network, space)
+    loss = JointLoss(network, space, Loss(cross_entropy=1, choice=1))
     terms = loss(batch)
     choices = {CHOICE + group.name for group in space.groups if group.choice == "one"}
     assert set(terms) == {"bce", "dice", "cross_entropy", *space.label_slices, *choices}

@@ -203,7 +203,7 @@ def test_class_weights_are_those_of_the_run():
     space, sources = opened(config)
     found = statistics(config, space, sources, photos=5)
     assert found.class_weights == pytest.approx(
-        dict(zip([*space.mask_names, "nobody"], weights_of(sources, config, space), strict=True))
+        dict(zip([*space.mask_names, "nobody"], weights_of(sources, config, space).classes, strict=True))
     )
     assert found.class_weights["belt"] > found.class_weights["pants"] > found.class_weights["nobody"]
     assert "class weights" in str(stats_tables(found)[-1].title)

@@ -136,14 +136,14 @@ def test_refusals_come_before_any_harm(config, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_do(config, monkeypatch):
-    from hemline import losses
+    from hemline import mask_losses
 
-    monkeypatch.setattr(losses, "SMOOTH", math.nan)
+    monkeypatch.setattr(mask_losses, "SMOOTH", math.nan)
     with pytest.raises(StoppedError, match=r"loss is nan .*dice nan.* at epoch 1, step 1: lower lr.*and begin anew"):
         train(config)
     monkeypatch.undo()
     train(replace(config, epochs=1))                     # as it is told: nothing is in the way
-    monkeypatch.setattr(losses, "SMOOTH", math.nan)
+    monkeypatch.setattr(mask_losses, "SMOOTH", math.nan)
     with pytest.raises(StoppedError, match=r"at epoch 2, step 1: lower lr.*and --resume goes on"):
         train(config, resume=True)
 

@@ -41,6 +41,7 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
         yield f"backbone.weights: no file {config.backbone.weights!r}"
     if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
         yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
+    yield from _wrong_losses(config)
     out = path_of(config.out).absolute()
     there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -60,8 +61,24 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
         if config.loss.auxiliary + config.loss.presence and not hasattr(HEADS.get(config.head.name), "forward_train"):
             yield f"loss.auxiliary: head {config.head.name} has no auxiliary outputs; set it and presence to 0"
     yield from wrong_data(config, space)
-    if config.loss.class_weights != "none" and config.loss.bce == config.loss.cross_entropy == 0:
-        yield "loss.class_weights: weighs bce and cross_entropy, which are both 0; raise one, or set it to none"
+
+
+def _wrong_losses(config: Config) -> Iterator[str]:
+    """Losses and their options that mean nothing together."""
+    loss = config.loss
+    if config.masks == "exclusive":
+        if loss.bce:
+            yield "loss.bce: scores each class for itself, masks: exclusive does not; set bce to 0, cross_entropy to 1"
+        if loss.focal and loss.focal_alpha is not None:
+            yield "loss.focal_alpha: weighs one class beside the rest, masks: exclusive has many; set it to null"
+    if loss.tversky and loss.tversky_alpha == loss.tversky_beta == 0:
+        yield "loss.tversky_alpha: with tversky_beta also 0 no mistake costs anything; raise one, or set tversky to 0"
+    weighed = {"bce": loss.bce, "cross_entropy": loss.cross_entropy, "focal": loss.focal,
+               "bootstrapped": loss.bootstrapped, "ohem": loss.ohem}  # fmt: skip
+    if loss.class_weights != "none" and not any(weighed.values()):
+        yield f"loss.class_weights: weighs {', '.join(weighed)}, which are all 0; raise one, or set it to none"
+    if loss.positive_weights != "none" and not loss.bce:
+        yield "loss.positive_weights: weighs bce, which is 0; raise it, or set this to none"
 
 
 def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:

@@ -295,9 +295,9 @@ class TrainingView:
         photos = f"{num_photos} photos an epoch, {config.epochs} epochs"
         note(f"training {config.name} on {device}: {photos}, files in {folder}")
 
-    def weighed(self, weights: dict[str, float]) -> None:
+    def weighed(self, kind: str, weights: dict[str, float]) -> None:
         """Say how much each class counts in the mask losses."""
-        note("class weights: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
+        note(f"{kind}: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
 
     def step(self, report: StepReport) -> None:
         """Move the bar."""

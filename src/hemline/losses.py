@@ -1,24 +1,28 @@
-"""Losses: dice and cross-entropies on masks, binary cross-entropy and "one of" on labels, all with `known`.
+"""Losses: what is true of masks, labels and choices, and all terms of a batch, each with what is `known`.
 
-Each term is a `Term(total, known)`, so that both can be added up over processes before dividing. Every
-term is always computed, and is 0 where nothing is known. Losses work at the mask head's own stride, against targets
-averaged over each cell, so a cell half covered by a coat asks for one half.
+Each term is a `Term(total, known)`, so that both can be added up over processes before dividing; it is 0 where nothing
+is known. Losses of masks (`hemline.mask_losses`) work at the mask head's own stride, against targets averaged over each
+cell, so a cell half covered by a coat asks for one half.
 
 Shapes: B batch, H W canvas, h w the mask head's size, S segments, R regions, K mask classes, L labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hemline import mask_losses
+from hemline.config import Loss
 from hemline.data.sample import EITHER, Batch
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
+from hemline.mask_losses import Answers, Areas, Term
 from hemline.model import Network
 
 CHOICE = "choice of "
@@ -27,20 +31,6 @@ AUXILIARY = "auxiliary "
 """Begins the names of the terms of a head's auxiliary outputs."""
 PRESENCE = "presence"
 """Names the term of `presence_term`."""
-SMOOTH = 1.0
-"""Cells added to both sides of dice, so that a class of a few cells does not swing between 0 and 1."""
-
-
-class Term(NamedTuple):
-    """A loss as a sum, and the number of known things it was summed over."""
-
-    total: Tensor
-    known: Tensor
-
-    def mean(self) -> Tensor:
-        """The loss; 0 where nothing was known."""
-        return self.total / self.known.clamp(min=1)
-
 
 class MaskTargets(NamedTuple):
     """What is true of each cell of the mask head's map."""
@@ -80,37 +70,27 @@ def segment_shares(batch: Batch, size: torch.Size | tuple[int, int]) -> Tensor:
     return counts.view(number, -1, h, w) / (height // h * (width // w))
 
 
-def mask_terms(logits: Tensor, targets: MaskTargets, weights: Tensor | None = None) -> dict[str, Term]:
-    """Binary cross-entropy over known cells, and dice per photo and class where the class is there.
+def may_be(targets: Tensor, competing: Sequence[int]) -> Tensor:
+    """(B, S, 1 + C) which answers each segment's pixels may have: nobody, then each competing class.
 
-    Dice (Milletari et al., 2016, https://arxiv.org/abs/1606.04797) is blind to a class that is absent, so the
-    cross-entropy carries the absent ones. It is summed over classes and averaged over cells.
+    All of them where nothing is known, and where the segment is something that no answer says. A photo whose tag list
+    lacks hats is nowhere a hat.
 
     Args:
-        logits: (B, K, h, w).
-        targets: What is true.
-        weights: (K,) factors of the classes' cross-entropies; dice, which counts every class alike, has none.
+        targets: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
+        competing: The classes among which the answer is chosen.
     """
-    logits, known = logits.float(), targets.known
-    factors = known if weights is None else known * weights[:, None, None]
-    bce = F.binary_cross_entropy_with_logits(logits, targets.target, weight=factors, reduction="sum")
-    valid = known.amax(1).sum()
-    scores = torch.sigmoid(logits) * known
-    truth = targets.target * known
-    overlap = (scores * truth).sum((2, 3))                                                          # (B, K)
-    size = scores.pow(2).sum((2, 3)) + truth.pow(2).sum((2, 3))
-    present = (truth.sum((2, 3)) > 0.5).to(logits.dtype)
-    dice = 1 - (2 * overlap + SMOOTH) / (size + SMOOTH)
-    return {"bce": Term(bce, valid), "dice": Term((dice * present).sum(), present.sum())}
+    told, yes = targets[:, :, list(competing)], (targets == 1).any(2, keepdim=True)
+    hidden = yes & (told == 0).all(2, keepdim=True)                     # is something that no answer says
+    named = (told == 1) | (told == EITHER)
+    sure = named.any(2, keepdim=True)
+    return torch.cat([~sure, torch.where(sure, named, told != 0)], dim=2) | hidden
 
 
-def answer_term(
+def answers(
     logits: Tensor, coverage: Tensor, targets: Tensor, competing: Sequence[int], weights: Tensor | None = None
-) -> Term:
-    """Cross-entropy of the one answer that each cell gives: one of the competing classes, or nobody at logit 0.
-
-    Where a segment is known to be one of several classes, the loss is minus the log of their summed probability (Cour,
-    Sapp, Taskar, 2011, "Learning from Partial Labels"); a photo whose tag list lacks hats is nowhere a hat.
+) -> Answers:
+    """How likely the one answer of each cell is: one of the competing classes, or nobody at logit 0.
 
     Args:
         logits: (B, K, h, w).
@@ -120,30 +100,71 @@ def answer_term(
         weights: (K + 1,) how much a cell of each class counts in the mean, and one of nobody; a segment that may be
             several has their mean.
     """
-    classes = list(competing)
-    scores = F.pad(logits.float()[:, classes], (0, 0, 0, 0, 1, 0))                                  # (B, 1 + C, h, w)
-    told, yes = targets[:, :, classes], (targets == 1).any(2, keepdim=True)
-    hidden = yes & (told == 0).all(2, keepdim=True)                     # is something that no answer says
-    named = (told == 1) | (told == EITHER)
-    sure = named.any(2, keepdim=True)
-    may_be = torch.cat([~sure, torch.where(sure, named, told != 0)], dim=2) | hidden                # (B, S, 1 + C)
-    likely = torch.einsum("bchw,bsc->bshw", scores.softmax(1), may_be.to(scores.dtype))
-    known = coverage * (~may_be.all(2))[:, :, None, None]
+    allowed = may_be(targets, competing)                                                            # (B, S, 1 + C)
+    likely = torch.einsum("bchw,bsc->bshw", rival_scores(logits, competing), allowed.to(logits.dtype))
+    known = coverage * (~allowed.all(2))[:, :, None, None]
     if weights is not None:
-        of_answers = may_be * weights[[-1, *classes]]                                               # (B, S, 1 + C)
-        known = known * (of_answers.sum(2) / may_be.sum(2))[:, :, None, None]
-    return Term(-(known * torch.log(likely + 1e-6)).sum(), known.sum())
+        of_answers = allowed * weights[[-1, *competing]]                                            # (B, S, 1 + C)
+        known = known * (of_answers.sum(2) / allowed.sum(2))[:, :, None, None]
+    return Answers(likely, known)
 
 
-def region_masks(logits: Tensor, batch: Batch, targets: MaskTargets) -> Tensor:
-    """The soft mask (B, R, h, w) under which each region's labels are pooled: true where drawn, else predicted."""
+def rival_areas(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Sequence[int]) -> Areas:
+    """The areas of nobody and of each competing class, (B, 1 + C, h, w), where a cell has one answer.
+
+    A segment that may be several classes is unknown to each of these, and known to be none of the others.
+
+    Args:
+        logits: (B, K, h, w).
+        coverage: (B, S, h, w) share of each cell that is each segment.
+        targets: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
+        competing: The classes among which the answer is chosen.
+    """
+    allowed = may_be(targets, competing)                                                            # (B, S, 1 + C)
+    sure = allowed & (allowed.sum(2, keepdim=True) == 1)
+    yes = torch.einsum("bshw,bsc->bchw", coverage, sure.to(coverage.dtype))
+    known = torch.einsum("bshw,bsc->bchw", coverage, (sure | ~allowed).to(coverage.dtype))
+    return Areas(rival_scores(logits, competing), yes / known.clamp(min=1e-6), known)
+
+
+def rival_scores(logits: Tensor, competing: Sequence[int]) -> Tensor:
+    """(B, 1 + C, h, w) the softmax over nobody, at logit 0, and each competing class."""
+    return F.pad(logits[:, list(competing)], (0, 0, 0, 0, 1, 0)).softmax(1)
+
+
+def mask_scores(logits: Tensor, competing: Sequence[int] | None = None) -> Tensor:
+    """(B, K, h, w) the probability of each class.
+
+    Args:
+        logits: (B, K, h, w).
+        competing: The classes that are scored against each other and nobody; all others then have 0. None scores each
+            class for itself.
+    """
+    if competing is None:
+        return torch.sigmoid(logits)
+    scores = torch.zeros_like(logits)
+    scores[:, list(competing)] = rival_scores(logits, competing)[:, 1:]
+    return scores
+
+
+def region_masks(
+    logits: Tensor, batch: Batch, targets: MaskTargets, competing: Sequence[int] | None = None
+) -> Tensor:
+    """The soft mask (B, R, h, w) under which each region's labels are pooled: true where drawn, else predicted.
+
+    Args:
+        logits: (B, K, h, w).
+        batch: Holds the regions.
+        targets: What is true of each cell.
+        competing: As of `mask_scores`.
+    """
     valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])                  # (B, 1, h, w)
     drawn = torch.einsum("brs,bshw->brhw", batch.region_segments.to(valid.dtype), targets.coverage)
     is_drawn = batch.region_segments.any(2)[:, :, None, None]
     masks = torch.where(is_drawn, drawn, valid)                                                     # (B, R, h, w)
     is_predicted = batch.region_classes.any(2)[:, :, None, None]
     if is_predicted.any():
-        scores = torch.sigmoid(logits.detach().float())[:, None]                                    # (B, 1, K, h, w)
+        scores = mask_scores(logits.detach().float(), competing)[:, None]                           # (B, 1, K, h, w)
         predicted = (scores * batch.region_classes[:, :, :, None, None]).amax(2) * valid            # (B, R, h, w)
         masks = torch.where(is_predicted, predicted, masks)
     return masks
@@ -228,34 +249,78 @@ class JointLoss(torch.nn.Module):
     Args:
         network: The network to train.
         space: Its label space.
+        loss: Says which losses of masks, choices and auxiliary outputs have a weight: no other is computed.
         class_weights: (K + 1,) of the mask classes and nobody, on the network's device; None weighs all alike.
+        positive_weights: (K,) of what is each mask class, in `bce`, on the network's device; None weighs all alike.
     """
 
-    def __init__(self, network: Network, space: LabelSpace, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        space: LabelSpace,
+        loss: Loss = Loss(),  # noqa: B008  # frozen
+        class_weights: Tensor | None = None,
+        positive_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.space = space
+        self.loss = loss
         self.class_weights = class_weights
+        self.positive_weights = positive_weights
 
     def forward(self, batch: Batch) -> dict[str, Term]:
         """A batch -> the named terms.
 
-        They are `bce`, `dice`, `cross_entropy`; the same of each auxiliary output, named `AUXILIARY` + its number and
-        the loss; `presence`, where the head answers it; `category`, one for each attribute group, and one for each
-        choice.
+        They are those of `Loss.of_masks`; the same of each auxiliary output, named `AUXILIARY` + its number and the
+        loss; `presence`, where the head answers it; `category`, one for each attribute group, and one for each choice.
         """
         dense, auxiliary = self.network.dense_train(batch.pixels)
-        targets = mask_targets(batch, dense.logits.shape[-2:])
-        labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets))
-        terms = self._of_masks(dense.logits, targets, batch)
-        for i, logits in enumerate(auxiliary.masks):
-            of_masks = self._of_masks(logits, mask_targets(batch, logits.shape[-2:]), batch)
-            terms |= {f"{AUXILIARY}{i} {name}": term for name, term in of_masks.items()}
-        if auxiliary.presence is not None:
+        rivals = self.space.competing if self.network.exclusive else None
+        with torch.autocast(batch.pixels.device.type, enabled=False):    # shares and logarithms need float32
+            targets = mask_targets(batch, dense.logits.shape[-2:])
+            terms = self._of_masks(dense.logits, targets, batch)
+            for i, logits in enumerate(auxiliary.masks if self.loss.auxiliary else ()):
+                of_masks = self._of_masks(logits, mask_targets(batch, logits.shape[-2:]), batch)
+                terms |= {f"{AUXILIARY}{i} {name}": term for name, term in of_masks.items()}
+        if auxiliary.presence is not None and self.loss.presence:
             terms[PRESENCE] = presence_term(auxiliary.presence, targets, batch.targets, self.space.competing)
-        return terms | label_terms(labels, batch, self.space) | choice_terms(labels, batch, self.space)
+        labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets, rivals))
+        terms |= label_terms(labels, batch, self.space)
+        return terms | choice_terms(labels, batch, self.space) if self.loss.choice else terms
 
     def _of_masks(self, logits: Tensor, targets: MaskTargets, batch: Batch) -> dict[str, Term]:
-        weights = self.class_weights
-        answer = answer_term(logits, targets.coverage, batch.targets, self.space.competing, weights)
-        return mask_terms(logits, targets, None if weights is None else weights[:-1]) | {"cross_entropy": answer}
+        """The losses of masks that have a weight, and no more work than they need."""
+        logits, loss, exclusive = logits.float(), self.loss, self.network.exclusive
+        competing, weights = self.space.competing, self.class_weights
+        of_classes = None if weights is None else weights[:-1]
+        told = targets.target, targets.known
+
+        @cache
+        def answered() -> Answers:
+            return answers(logits, targets.coverage, batch.targets, competing, weights)
+
+        @cache
+        def areas() -> Areas:
+            if exclusive:
+                return rival_areas(logits, targets.coverage, batch.targets, competing)
+            return Areas(torch.sigmoid(logits), *told)
+
+        def focal() -> Term:
+            if exclusive:
+                return mask_losses.softmax_focal(answered(), loss.focal_gamma)
+            return mask_losses.sigmoid_focal(logits, *told, loss.focal_gamma, loss.focal_alpha, of_classes)
+
+        terms: dict[str, Callable[[], Term]] = {
+            "bce": lambda: mask_losses.bce(logits, *told, of_classes, self.positive_weights),
+            "dice": lambda: mask_losses.dice(areas()),
+            "cross_entropy": lambda: mask_losses.cross_entropy(answered()),
+            "focal": focal,
+            "jaccard": lambda: mask_losses.jaccard(areas()),
+            "generalised_dice": lambda: mask_losses.generalised_dice(areas()),
+            "tversky": lambda: mask_losses.tversky(areas(), loss.tversky_alpha, loss.tversky_beta),
+            "lovasz": lambda: mask_losses.lovasz(areas()),
+            "bootstrapped": lambda: mask_losses.bootstrapped(answered(), loss.bootstrapped_share),
+            "ohem": lambda: mask_losses.ohem(answered(), loss.ohem_threshold, loss.ohem_share),
+        }
+        return {name: terms[name]() for name, weight in loss.of_masks().items() if weight}

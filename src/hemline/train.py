@@ -18,10 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -32,7 +30,7 @@ from hemline._run import Run, stopped_by_signals
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
-from hemline.data.balance import weights_of
+from hemline.data.balance import Weights, weights_of
 from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
@@ -67,8 +65,8 @@ class Watcher(Protocol):
     def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
         """Training starts: where its files go, on what, with how many training photos."""
 
-    def weighed(self, weights: dict[str, float]) -> None:
-        """The recipe asks for class weights: these are they."""
+    def weighed(self, kind: str, weights: dict[str, float]) -> None:
+        """The recipe asks for class weights or positive weights: these are they."""
 
     def step(self, report: StepReport) -> None:
         """A step is done."""
@@ -117,8 +115,8 @@ def train(
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     if watcher is not None:
         watcher.begin(config, folder, str(device), run.sampler.num_photos)
-        if weights is not None:
-            watcher.weighed(dict(zip([*space.mask_names, "nobody"], weights.tolist(), strict=True)))
+        for kind, each in weights.named(space).items():
+            watcher.weighed(kind, each)
     loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
     with stopped_by_signals(run):
         while run.epoch < config.epochs:
@@ -181,9 +179,9 @@ def _diverged(run: Run, config: Config, what: str) -> StoppedError:
 
 def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
     """The one sum that is trained: masks, auxiliary outputs, categories, every attribute group, and its choices."""
-    nothing = losses["bce"].new_zeros(())
+    nothing = losses["category"].new_zeros(())
     weights = config.loss
-    of_masks = {"bce": weights.bce, "dice": weights.dice, "cross_entropy": weights.cross_entropy}
+    of_masks = {name: weight for name, weight in weights.of_masks().items() if weight}
     auxiliary = {name: loss for name, loss in losses.items() if name.startswith(AUXILIARY)}
     choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
     others = {*of_masks, *auxiliary, PRESENCE, "category"}
@@ -233,11 +231,11 @@ def _set_up(
     sources: list[Source],
     device: torch.device,
     folder: Path,
-    class_weights: NDArray[np.float64] | None,
+    weights: Weights,
 ) -> Run:
     network.to(device).to(memory_format=torch.channels_last)
-    weights = None if class_weights is None else torch.from_numpy(class_weights).to(device, torch.float32)
-    loss = JointLoss(network, space, weights)
+    on_device = [None if each is None else torch.from_numpy(each).to(device, torch.float32) for each in weights]
+    loss = JointLoss(network, space, config.loss, *on_device)
     optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.lr, fused=device.type == "cuda")
     sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
     num_steps = config.epochs * len(sampler)

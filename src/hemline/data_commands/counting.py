@@ -87,9 +87,7 @@ def statistics(
     sets = [
         _Counting(config, space, number, source, seed, progress).count(photos) for number, source in enumerate(sources)
     ]
-    weights = weights_of(sources, config, space)
-    names = [*space.mask_names, "nobody"]
-    by_class = {} if weights is None else dict(zip(names, weights.tolist(), strict=True))
+    by_class = weights_of(sources, config, space).named(space).get("class weights", {})
     return Stats(config.name, space.name, seed, sets, by_class)
 
 
