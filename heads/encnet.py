@@ -33,9 +33,8 @@ class Encoding(nn.Module):
     """Softly assign every cell to a codebook, and sum the residuals of each code.
 
     e_j = sum_i a_ij (x_i - d_j), where a_ij is the softmax over j of s_j |x_i - d_j|^2. The squares and the sums are
-    expanded, so that no (B, N, J, D) tensor of residuals is made, in the codebook's precision even under autocast: they
-    are differences of large sums. As in the authors' code, a smoothing factor s_j stands without the paper's minus sign
-    and begins below 0.
+    expanded, so that no (B, N, J, D) tensor of residuals is made. As in the authors' code, a smoothing factor s_j
+    stands without the paper's minus sign and begins below 0.
     """
 
     def __init__(self, channels: int, num_codes: int) -> None:
@@ -46,12 +45,11 @@ class Encoding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, h, w) -> (B, J, D)."""
+        x = x.flatten(2).transpose(1, 2)                                                    # (B, N, D)
         codes = self.codewords
-        x = x.flatten(2).transpose(1, 2).to(codes.dtype)                                    # (B, N, D)
-        with torch.autocast(x.device.type, enabled=False):
-            distances = x.square().sum(2, keepdim=True) - 2 * x @ codes.T + codes.square().sum(1)
-            assigned = (self.scale * distances).softmax(2)                                  # (B, N, J)
-            return assigned.transpose(1, 2) @ x - assigned.sum(1)[:, :, None] * codes       # (B, J, D)
+        distances = x.square().sum(2, keepdim=True) - 2 * x @ codes.T + codes.square().sum(1)
+        assigned = (self.scale * distances).softmax(2)                                      # (B, N, J)
+        return assigned.transpose(1, 2) @ x - assigned.sum(1)[:, :, None] * codes           # (B, J, D)
 
 
 class ContextEncoding(nn.Module):

@@ -46,12 +46,12 @@ def test_parameters_of_the_decoder_and_multiply_adds():
 
 
 @cache
-def small() -> RefineNet:
+def small():
     return fill(RefineNet(*SMALL, 3, widths=WIDTHS))
 
 
 @cache
-def features() -> list[torch.Tensor]:
+def features():
     """Of a photo of 65x97, as a trunk of those strides makes them."""
     channels, strides = SMALL
     torch.manual_seed(0)
