@@ -25,15 +25,19 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads.encnet import EncNet
 from hemline.heads.fc_densenet import FCDenseNet
 from hemline.heads.frrn import FRRN
 from hemline.heads.multilabel import MultiLabel
+from hemline.heads.refinenet import RefineNet
 from hemline.heads.unet import UNet
 
 HEADS: dict[str, type[MaskHead]] = {
+    "encnet": EncNet,
     "fc_densenet": FCDenseNet,
     "frrn": FRRN,
+    "refinenet": RefineNet,
     "unet": UNet,
 }
 
-__all__ = ["FRRN", "HEADS", "Auxiliary", "Dense", "FCDenseNet", "MaskHead", "MultiLabel", "Paper", "UNet"]
+__all__ = ["HEADS", "Auxiliary", "Dense", "MaskHead", "MultiLabel", "Paper"]
