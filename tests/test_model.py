@@ -144,7 +144,7 @@ def test_the_photo_label_reads_valid_cells_only(tiny_network):
 
 
 def test_own_head_is_taken(tiny_config, tiny_network):
-    from hemline.heads import UNet
+    from hemline.heads.unet import UNet
 
     space, _ = tiny_network
     backbone = Backbone("mobilenetv2_035")

@@ -18,7 +18,7 @@ from hemline.config import Augment, Config, Data, load_config
 from hemline.data import synthetic
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO
 from hemline.errors import ConfigError, DataError, DeviceError, StoppedError, WeightsError
-from hemline.heads import UNet
+from hemline.heads.unet import UNet
 from hemline.train import train
 
 
