@@ -25,10 +25,16 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads.atrous import Atrous
+from hemline.heads.fcn import FCN
 from hemline.heads.multilabel import MultiLabel
+from hemline.heads.pspnet import PSPNet
 from hemline.heads.unet import UNet
 
 HEADS: dict[str, type[MaskHead]] = {
+    "atrous": Atrous,
+    "fcn": FCN,
+    "pspnet": PSPNet,
     "unet": UNet,
 }
 
