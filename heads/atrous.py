@@ -43,7 +43,7 @@ class Atrous(MaskHead):
         if 8 not in strides:
             raise ValueError(f"atrous: the trunk must have a map of stride 8, not only {list(strides)}; take resnet50")
         if strides[-1] > 16:
-            raise ValueError(f"atrous: the trunk's stride must be 8 or 16, not {strides[-1]}; set backbone.output_stride")
+            raise ValueError(f"atrous: the trunk's stride must be 8 or 16, not {strides[-1]}; set output_stride")
         self.fine = list(strides).index(8)
         self.map_channels = [channels[self.fine], channels[-1]]
         self.classifier = conv_with_prior(channels[-1], num_classes)

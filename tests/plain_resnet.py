@@ -1,4 +1,4 @@
-"""A ResNet of bottleneck blocks (He et al., 2016) from plain operations, with the dilations spelled out by the caller."""
+"""A ResNet of bottleneck blocks (He et al., 2016) from plain operations, its dilations spelled out."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,8 @@ class Stages(NamedTuple):
 
 def norm(x: Tensor, state: State, name: str) -> Tensor:
     """Batch norm by running statistics."""
-    return F.batch_norm(x, *(state[f"{name}.{n}"] for n in ("running_mean", "running_var", "weight", "bias")))
+    mean, variance, weight, bias = (state[f"{name}.{n}"] for n in ("running_mean", "running_var", "weight", "bias"))
+    return F.batch_norm(x, mean, variance, weight, bias)
 
 
 def conv_norm_relu(x: Tensor, state: State, name: str) -> Tensor:

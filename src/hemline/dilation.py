@@ -38,7 +38,7 @@ def dilate_first_blocks(trunk: nn.Module, name: str) -> None:
     """
     blocks = [m for m in trunk.modules() if isinstance(m, BasicBlock | Bottleneck) and m.dilation > 1]
     if not blocks:
-        raise ConfigError(f"backbone.dilation: {name} is not built of ResNet's blocks; take resnet50 or dilation=library")
+        raise ConfigError(f"backbone.dilation: {name} has no dilated ResNet blocks; take resnet50 or dilation=library")
     for block in blocks:
         for conv in (block.conv1, block.conv2):
             if conv.kernel_size == (3, 3):
