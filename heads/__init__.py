@@ -25,17 +25,23 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads.atrous import Atrous
 from hemline.heads.encnet import EncNet
 from hemline.heads.fc_densenet import FCDenseNet
+from hemline.heads.fcn import FCN
 from hemline.heads.frrn import FRRN
 from hemline.heads.multilabel import MultiLabel
+from hemline.heads.pspnet import PSPNet
 from hemline.heads.refinenet import RefineNet
 from hemline.heads.unet import UNet
 
 HEADS: dict[str, type[MaskHead]] = {
+    "atrous": Atrous,
     "encnet": EncNet,
     "fc_densenet": FCDenseNet,
+    "fcn": FCN,
     "frrn": FRRN,
+    "pspnet": PSPNet,
     "refinenet": RefineNet,
     "unet": UNet,
 }

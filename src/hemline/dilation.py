@@ -7,6 +7,7 @@ https://arxiv.org/abs/1706.05587). timm does so for many trunks (`output_stride`
 
 from __future__ import annotations
 
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 
 from hemline.errors import ConfigError
@@ -28,7 +29,17 @@ def dilate_first_blocks(trunk: nn.Module, name: str) -> None:
     So do PSPNet's code and the Keras networks that this field began with. The maps are then no longer those of the
     strided trunk.
 
+    Args:
+        trunk: A trunk of timm's, dilated already.
+        name: What it is called, for the error.
+
     Raises:
-        ConfigError: the trunk is no ResNet.
+        ConfigError: the trunk has no dilated blocks of a ResNet.
     """
-    raise ConfigError(f"backbone.dilation: {name} is no ResNet; take dilation=library")
+    blocks = [m for m in trunk.modules() if isinstance(m, BasicBlock | Bottleneck) and m.dilation > 1]
+    if not blocks:
+        raise ConfigError(f"backbone.dilation: {name} has no dilated ResNet blocks; take resnet50 or dilation=library")
+    for block in blocks:
+        for conv in (block.conv1, block.conv2):
+            if conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (block.dilation, block.dilation)
