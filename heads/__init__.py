@@ -26,10 +26,16 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
 from hemline.heads.multilabel import MultiLabel
+from hemline.heads.segnet import SegNet
 from hemline.heads.unet import UNet
+from hemline.heads.unet_2015 import UNet2015
+from hemline.heads.unet_full import UNetFull
 
 HEADS: dict[str, type[MaskHead]] = {
+    "segnet": SegNet,
     "unet": UNet,
+    "unet_2015": UNet2015,
+    "unet_full": UNetFull,
 }
 
 __all__ = ["HEADS", "Auxiliary", "Dense", "MaskHead", "MultiLabel", "Paper", "UNet"]
