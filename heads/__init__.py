@@ -33,7 +33,10 @@ from hemline.heads.frrn import FRRN
 from hemline.heads.multilabel import MultiLabel
 from hemline.heads.pspnet import PSPNet
 from hemline.heads.refinenet import RefineNet
+from hemline.heads.segnet import SegNet
 from hemline.heads.unet import UNet
+from hemline.heads.unet_2015 import UNet2015
+from hemline.heads.unet_full import UNetFull
 
 HEADS: dict[str, type[MaskHead]] = {
     "atrous": Atrous,
@@ -43,7 +46,10 @@ HEADS: dict[str, type[MaskHead]] = {
     "frrn": FRRN,
     "pspnet": PSPNet,
     "refinenet": RefineNet,
+    "segnet": SegNet,
     "unet": UNet,
+    "unet_2015": UNet2015,
+    "unet_full": UNetFull,
 }
 
 __all__ = ["HEADS", "Auxiliary", "Dense", "MaskHead", "MultiLabel", "Paper"]
