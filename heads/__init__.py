@@ -25,11 +25,15 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads.ddsc import DDSC
+from hemline.heads.exfuse import ExFuse
 from hemline.heads.multilabel import MultiLabel
 from hemline.heads.unet import UNet
 
 HEADS: dict[str, type[MaskHead]] = {
+    "ddsc": DDSC,
+    "exfuse": ExFuse,
     "unet": UNet,
 }
 
-__all__ = ["HEADS", "Auxiliary", "Dense", "MaskHead", "MultiLabel", "Paper", "UNet"]
+__all__ = ["DDSC", "HEADS", "Auxiliary", "Dense", "ExFuse", "MaskHead", "MultiLabel", "Paper", "UNet"]
