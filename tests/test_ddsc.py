@@ -9,21 +9,22 @@ from torch import nn
 from torch.nn import functional as F
 
 from hemline.errors import ConfigError
+from hemline.heads import DDSC
 from hemline.heads.ddsc import ResNeXtBlock
 from hemline.networks import facts, parts, recipe
-from tests.formula import fill, photo
+from tests.formula import fill
 
 K = 5
-LIGHT = ["labels=outfit5", "backbone.name=resnet18", "head.widths=[256,128,128,64]"]
 
 
 @cache
 def built():
-    """A light head filled by the formula, in float64, and the features of a photo of an odd size."""
-    backbone, head = parts(recipe("ddsc", LIGHT), K)
-    with torch.no_grad():
-        features = fill(backbone)(photo(65, 97))
-    return fill(head).double(), [x.double() / x.std() for x in features]
+    """A light head filled by the formula, and noise of the sizes that a trunk makes of an odd photo."""
+    channels, sizes = [3, 8, 16, 24, 32, 40], [(65, 97), (33, 49), (17, 25), (9, 13), (5, 7), (3, 4)]
+    torch.manual_seed(0)
+    features = [torch.rand(1, c, *size) for c, size in zip(channels, sizes, strict=True)]
+    head = DDSC(channels, [1, 2, 4, 8, 16, 32], K, widths=(192, 128, 128, 64))
+    return fill(head).requires_grad_(False), features
 
 
 def of_level(features, level):
@@ -67,17 +68,18 @@ def test_answers_at_a_quarter():
 
 @pytest.mark.parametrize("level", [4, 3, 2])
 def test_every_higher_level_reaches_the_output_directly(level):
-    """With all other ways between levels cut, and the last level's own map too, its features still tell."""
+    """With all other shortcuts cut, and the last level's own map too, only this level's features tell."""
     head, features = built()
     head = copy.deepcopy(head)
     way = head.fuse[2].shortcuts[4 - level]
-    silence(*(conv for fusion in head.fuse for conv in (fusion.own, *fusion.shortcuts) if conv is not way))
-    changed = [x + 1 if x is of_level(features, level) else x for x in features]
-    assert not torch.allclose(head(features).logits, head(changed).logits)
+    silence(head.fuse[2].own, *(x for fusion in head.fuse for x in fusion.shortcuts if x is not way))
+    before = head(features).logits
+    this = [x + 1 if x is of_level(features, level) else x for x in features]
     others = [x if x is of_level(features, level) else x + 1 for x in features]
-    assert torch.equal(head(features).logits, head(others).logits) or level < 4, "no other way is left"
+    assert not torch.allclose(head(this).logits, before)
+    assert torch.equal(head(others).logits, before)
     silence(way)
-    assert torch.equal(head(features).logits, head(changed).logits)
+    assert torch.equal(head(features).logits, head(this).logits)
 
 
 def test_all_six_shortcuts_are_there_and_tell():
@@ -100,11 +102,10 @@ def test_grouped_convolutions_are_in_the_path():
     for block in blocks:
         conv = block.grouped[2]
         assert (conv.groups, conv.kernel_size) == (32, (3, 3))
-        kept = conv.weight.detach().clone()
-        with torch.no_grad():
-            conv.weight.mul_(-1)
-            assert not torch.allclose(head(features).logits, before)
-            conv.weight.copy_(kept)
+        kept = conv.weight.clone()
+        conv.weight.neg_()
+        assert not torch.allclose(head(features).logits, before)
+        conv.weight.copy_(kept)
 
 
 def test_a_second_forward_from_plain_operations():
@@ -144,8 +145,8 @@ def test_a_second_forward_from_plain_operations():
     x = F.relu(F.batch_norm(native[1], *norm))
     logits = F.conv2d(x, state["classifier.weight"], state["classifier.bias"], padding=1)
     dense = head(features)
-    torch.testing.assert_close(dense.logits, logits, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(dense.maps, [x, features[5]], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(dense.logits, logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dense.maps, [x, features[5]], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -158,4 +159,4 @@ def test_a_second_forward_from_plain_operations():
 )
 def test_what_does_not_fit_is_said(overrides, sentence):
     with pytest.raises(ConfigError, match=sentence), torch.device("meta"):
-        parts(recipe("ddsc", [*LIGHT, *overrides]), K)
+        parts(recipe("ddsc", overrides), K)
