@@ -26,7 +26,9 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
 from hemline.heads.atrous import Atrous
+from hemline.heads.ddsc import DDSC
 from hemline.heads.encnet import EncNet
+from hemline.heads.exfuse import ExFuse
 from hemline.heads.fc_densenet import FCDenseNet
 from hemline.heads.fcn import FCN
 from hemline.heads.frrn import FRRN
@@ -40,7 +42,9 @@ from hemline.heads.unet_full import UNetFull
 
 HEADS: dict[str, type[MaskHead]] = {
     "atrous": Atrous,
+    "ddsc": DDSC,
     "encnet": EncNet,
+    "exfuse": ExFuse,
     "fc_densenet": FCDenseNet,
     "fcn": FCN,
     "frrn": FRRN,

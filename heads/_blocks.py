@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H W a map's size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -26,8 +27,8 @@ class Auxiliary(NamedTuple):
 
     masks: list[Tensor]
     """[(B, K, hi, wi), ...]: logits that are taught the same masks; `loss.auxiliary` weighs them."""
-    presence: Tensor | None = None
-    """(B, K) logits of whether each class is anywhere on the photo; `loss.presence` weighs them."""
+    presence: Sequence[Tensor] = ()
+    """[(B, K), ...]: logits of whether each class is anywhere on the photo; `loss.presence` weighs their sum."""
 
 
 class Paper(NamedTuple):

@@ -138,7 +138,7 @@ class EncNet(MaskHead):
         if not hasattr(self, "auxiliary"):
             return dense, Auxiliary([])
         masks = self.auxiliary_classifier(self.dropout(self.auxiliary(features[-2])))
-        return dense, Auxiliary([masks], self.presence(encoded))
+        return dense, Auxiliary([masks], [self.presence(encoded)])
 
     def _answer(self, features: list[Tensor]) -> tuple[Dense, Tensor]:
         c2, c3, c4 = features[-3:]

@@ -165,7 +165,7 @@ def test_a_second_forward_from_the_paper(lateral):
         (dense.logits, logits),
         (dense.maps[0], scaled),
         (auxiliary.masks[0], masks),
-        (auxiliary.presence, presence),
+        (auxiliary.presence[0], presence),
     ):
         assert plain.std() > 0.05
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
@@ -188,7 +188,7 @@ def test_training_on_one_photo():
     head = EncNet(*SMALL, 4).train()
     dense, auxiliary = head.forward_train([x[:1] for x in features()])
     assert dense.logits.shape == auxiliary.masks[0].shape == (1, 4, 9, 13)
-    assert auxiliary.presence.shape == (1, 4)
+    assert auxiliary.presence[0].shape == (1, 4)
     assert torch.isfinite(dense.logits).all()
     for classifier in (head.classifier, head.auxiliary_classifier):
         assert (classifier.bias == PRIOR_LOGIT).all()
@@ -201,7 +201,7 @@ def test_without_its_training_outputs():
     assert only_in_training == {"presence", "auxiliary", "auxiliary_classifier"}
     _, auxiliary = head.forward_train(features())
     assert auxiliary.masks == []
-    assert auxiliary.presence is None
+    assert not auxiliary.presence
 
 
 def test_the_loss_weights_are_those_of_the_released_code():

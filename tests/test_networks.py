@@ -45,9 +45,7 @@ def walk(name: str) -> Walk:
     features = network.backbone.train()(photo(*SIZE, batch=2))
     train = getattr(head, "forward_train", lambda x: (head(x), Auxiliary([])))
     dense, auxiliary = train(features)
-    every = [dense.logits, *dense.maps, *auxiliary.masks]
-    if auxiliary.presence is not None:
-        every.append(auxiliary.presence)
+    every = [dense.logits, *dense.maps, *auxiliary.masks, *auxiliary.presence]
     sum((x.float().square().mean() for x in every), torch.zeros(())).backward()
     unreached = [n for n, p in head.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
     network.zero_grad(set_to_none=True)
@@ -71,7 +69,7 @@ def test_answers_at_an_odd_size(name):
         assert abs(x.shape[2] / x.shape[3] - SIZE[0] / SIZE[1]) < 0.25, "a map keeps the photo's shape"
     for x in seen.auxiliary.masks:
         assert x.shape[:2] == (2, num_maps(name))
-    assert seen.auxiliary.presence is None or seen.auxiliary.presence.shape == (2, num_maps(name))
+    assert all(x.shape == (2, num_maps(name)) for x in seen.auxiliary.presence)
 
 
 @pytest.mark.parametrize("name", HEADS)

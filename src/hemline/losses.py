@@ -219,28 +219,29 @@ def choice_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, T
     return terms
 
 
-def presence_term(logits: Tensor, targets: MaskTargets, told: Tensor, competing: Sequence[int]) -> Term:
-    """Binary cross-entropy of which classes are anywhere on the photo, where that is known.
+def presence_term(logits: Sequence[Tensor], targets: MaskTargets, told: Tensor, competing: Sequence[int]) -> Term:
+    """Binary cross-entropy of which classes are anywhere on the photo, where that is known, added up over all that answer it.
 
     A class is there where a segment in sight is of it, and is not where every segment in sight is known not to be; so
     it is asked of the semantic encoding loss (EncNet, https://arxiv.org/abs/1803.08904).
 
     Args:
-        logits: (B, K), or (B, K + 1) where the last is nobody: of pixels that are none of the competing classes.
+        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that are none of
+            the competing classes.
         targets: What is true of each cell.
         told: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
         competing: The classes among which a pixel's answer is chosen.
     """
     seen = targets.coverage.sum((2, 3)) > 0                                                         # (B, S)
-    if logits.shape[1] > told.shape[2]:
+    if logits[0].shape[1] > told.shape[2]:
         asked = told[:, :, list(competing)]
         nobody = torch.where((asked == 0).all(2), 1, torch.where((asked == 1).any(2), 0, -1))
         told = torch.cat([told, nobody.to(told.dtype)[:, :, None]], dim=2)
     yes = ((told == 1) & seen[:, :, None]).any(1)                                                   # (B, K)
     no = ((told == 0) | ~seen[:, :, None]).all(1) & seen.any(1, keepdim=True)
-    known = (yes | no).to(torch.float32)
-    bce = F.binary_cross_entropy_with_logits(logits.float(), yes.to(torch.float32), weight=known, reduction="sum")
-    return Term(bce, known.sum())
+    known, true = (yes | no).to(torch.float32), yes.to(torch.float32)
+    each = [F.binary_cross_entropy_with_logits(x.float(), true, weight=known, reduction="sum") for x in logits]
+    return Term(torch.stack(each).sum(), known.sum())
 
 
 class JointLoss(torch.nn.Module):
@@ -283,7 +284,7 @@ class JointLoss(torch.nn.Module):
             for i, logits in enumerate(auxiliary.masks if self.loss.auxiliary else ()):
                 of_masks = self._of_masks(logits, mask_targets(batch, logits.shape[-2:]), batch)
                 terms |= {f"{AUXILIARY}{i} {name}": term for name, term in of_masks.items()}
-        if auxiliary.presence is not None and self.loss.presence:
+        if auxiliary.presence and self.loss.presence:
             terms[PRESENCE] = presence_term(auxiliary.presence, targets, batch.targets, self.space.competing)
         labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets, rivals))
         terms |= label_terms(labels, batch, self.space)
