@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hemline.errors import ConfigError
-from hemline.heads import DDSC
-from hemline.heads.ddsc import ResNeXtBlock
+from hemline.heads.ddsc import DDSC, ResNeXtBlock
 from hemline.networks import facts, parts, recipe
 from tests.formula import fill
 

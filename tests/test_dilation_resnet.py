@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 import torch
-from torchvision.models import resnet50  # type: ignore[import-untyped]
-from torchvision.models._utils import IntermediateLayerGetter  # type: ignore[import-untyped]
+from torchvision.models import resnet50
+from torchvision.models._utils import IntermediateLayerGetter
 
 from hemline.backbone import Backbone
 from hemline.errors import ConfigError

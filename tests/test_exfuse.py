@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from hemline.errors import ConfigError
-from hemline.heads import ExFuse
+from hemline.heads.exfuse import ExFuse
 from hemline.losses import MaskTargets, presence_term
 from hemline.networks import facts, parts, recipe
 from tests.formula import fill

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 from torch.nn import functional as F
-from torchvision.models.segmentation import fcn_resnet50  # type: ignore[import-untyped]
+from torchvision.models.segmentation import fcn_resnet50
 
 from hemline.backbone import Backbone
 from hemline.heads import HEADS, Auxiliary

@@ -220,14 +220,14 @@ def choice_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, T
 
 
 def presence_term(logits: Sequence[Tensor], targets: MaskTargets, told: Tensor, competing: Sequence[int]) -> Term:
-    """Binary cross-entropy of which classes are anywhere on the photo, where that is known, added up over all that answer it.
+    """Binary cross-entropy of which classes are anywhere on the photo, where known, summed over all that answer it.
 
     A class is there where a segment in sight is of it, and is not where every segment in sight is known not to be; so
     it is asked of the semantic encoding loss (EncNet, https://arxiv.org/abs/1803.08904).
 
     Args:
-        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that are none of
-            the competing classes.
+        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that are none of the competing
+            classes.
         targets: What is true of each cell.
         told: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
         competing: The classes among which a pixel's answer is chosen.
