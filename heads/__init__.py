@@ -25,10 +25,14 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads.bisenet import BiSeNet
+from hemline.heads.denseaspp import DenseASPP
 from hemline.heads.multilabel import MultiLabel
 from hemline.heads.unet import UNet
 
 HEADS: dict[str, type[MaskHead]] = {
+    "bisenet": BiSeNet,
+    "denseaspp": DenseASPP,
     "unet": UNet,
 }
 
