@@ -2,15 +2,14 @@
 
 From the paper: two paths. A spatial path of three strided convolutions keeps the detail of the photo at stride 8; a
 context path takes a trunk's maps at strides 16 and 32, weighs their channels (attention refinement, ARM) and begins
-with the mean of the whole photo. Feature fusion (FFM) joins both. Two auxiliary outputs supervise the context path.
+with the mean of the deepest. Feature fusion (FFM) joins both. Two auxiliary outputs supervise the context path.
 
-We build the authors' released code (github.com/ycszen/TorchSeg), by which the published figures were made: an ARM
-begins with a 3x3 convolution to 128 channels, the spatial path is 7x7, 3x3, 3x3 and 1x1, and the context is convolved
-after each upsampling. The counts in the paper's table (5.8M, 49.0M) are not those of this code (1.5M with Xception39,
-12.9M with ResNet-18). The code's widths differ by trunk: `width` and `auxiliary_width` are 64 and 256 on ResNet-18, 64
-and 128 on Xception39, 256 and 256 on ResNet-101 (which has a deep stem, as timm's `resnet101s`).
+We build the authors' released code (github.com/ycszen/TorchSeg): an ARM begins with a 3x3 convolution to 128 channels,
+the spatial path is 7x7, 3x3, 3x3 and 1x1, and the context is convolved after each upsampling. The counts in the paper's
+table (5.8M, 49.0M) are not those of this code (1.5M with Xception39, 12.9M with ResNet-18). Its `width` and
+`auxiliary_width` are 64 and 256 on ResNet-18, 64 and 128 on Xception39, 256 and 256 on ResNet-101 with a deep stem.
 
-Batches of one photo cannot train: a batch norm stands behind the pooling of a whole map.
+A batch of one photo cannot train: a batch norm stands behind the mean of a whole map.
 
 Shapes: B batch, K classes, H W the photo's size, C16 and C32 channels of the trunk's maps at those strides.
 """
@@ -118,10 +117,8 @@ class BiSeNet(MaskHead):
         if min(width, auxiliary_width) < 1:
             raise ValueError(f"bisenet: width {width} and auxiliary_width {auxiliary_width} must be 1 or more")
         if 16 not in strides or strides[-1] != 32:
-            raise ValueError(
-                f"bisenet: the trunk has strides {list(strides[1:])}, and 16 and 32 are read; "
-                "take resnet18 with output_stride=32"
-            )
+            asked = "must have 16 and end with 32; take resnet18 with output_stride=32"
+            raise ValueError(f"bisenet: the trunk's strides {list(strides[1:])} {asked}")
         self.at_16 = max(i for i, stride in enumerate(strides) if stride == 16)
         self.spatial_path = SpatialPath()
         self.global_context = nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(channels[-1], WIDTH))
@@ -144,8 +141,8 @@ class BiSeNet(MaskHead):
     def forward_train(self, features: list[Tensor]) -> tuple[Dense, Auxiliary]:
         """What `forward` answers, and logits of the context at strides 16 and 8."""
         dense, contexts = self._run(features)
-        pairs = zip(self.auxiliary, contexts, strict=False)  # none without auxiliary outputs
-        return dense, Auxiliary([output(context) for output, context in pairs])
+        outputs = zip(self.auxiliary, contexts, strict=False)              # none where they are not built
+        return dense, Auxiliary([output(context) for output, context in outputs])
 
     def _run(self, features: list[Tensor]) -> tuple[Dense, list[Tensor]]:
         spatial = self.spatial_path(features[0])                           # (B, 128, H/8, W/8)

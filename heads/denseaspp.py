@@ -1,8 +1,8 @@
 """DenseASPP head (Yang et al., CVPR 2018), on a DenseNet of output stride 8.
 
 From the paper: atrous convolutions of rates 3, 6, 12, 18 and 24, where atrous spatial pyramid pooling runs them side by
-side, read one another as in a DenseNet, each everything before it. The last thus sees 127 x 127 cells, and many
-scales between (every third cell: all rates are multiples of 3).
+side, read one another as in a DenseNet, each everything before it. The last thus sees 127 x 127 cells, every third of
+them (all rates are multiples of 3).
 
 We build the authors' released code (github.com/DeepMotionAIResearch/DenseASPP). There a fourth transition halves the
 channels of the last dense block; its norm and ReLU are timm's last layer of a DenseNet, and stand in the trunk. The
@@ -85,10 +85,8 @@ class DenseASPP(MaskHead):
         if len(widths) != 2 or min(widths) < 1:
             raise ValueError(f"denseaspp: widths {list(widths)} must be two, 1 or more each")
         if not 1 < strides[-1] <= 8:
-            raise ValueError(
-                f"denseaspp: the trunk has strides {list(strides[1:])}, and its last map must be at stride 8; "
-                "take densenet121 with output_stride=8"
-            )
+            asked = "must end with 8; take densenet121 with output_stride=8"
+            raise ValueError(f"denseaspp: the trunk's strides {list(strides[1:])} {asked}")
         d0, d1 = widths
         width = channels[-1] // 2
         self.transition = nn.Conv2d(channels[-1], width, 1, bias=False)
@@ -102,7 +100,7 @@ class DenseASPP(MaskHead):
         self.map_channels = [width, channels[-1]]
 
     def forward(self, features: list[Tensor]) -> Dense:
-        """Features, the photo first -> logits (B, K, H/8, W/8), and the maps before and behind the pyramid."""
+        """Features, the photo first -> logits (B, K, H/8, W/8), and the maps behind and before the pyramid."""
         x = F.relu(self.norm(self.transition(features[-1])))           # (B, c, H/8, W/8)
         for block in self.aspp:
             x = torch.cat([block(x), x], dim=1)                        # d1 channels more, in front

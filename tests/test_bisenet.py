@@ -186,7 +186,7 @@ def test_xception39_from_plain_operations():
 
 
 def test_what_does_not_fit_is_said():
-    with pytest.raises(ValueError, match=r"bisenet: the trunk has strides \[4, 8\].*take resnet18"):
+    with pytest.raises(ValueError, match=r"bisenet: the trunk's strides \[4, 8\] must.*take resnet18"):
         HEADS["bisenet"]([3, 8, 8], [1, 4, 8], 2)
     with pytest.raises(ValueError, match="bisenet: width 0 and auxiliary_width 256 must be 1 or more"):
         HEADS["bisenet"]([3, 8, 8], [1, 16, 32], 2, width=0)
