@@ -26,7 +26,9 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
 from hemline.heads.atrous import Atrous
+from hemline.heads.bisenet import BiSeNet
 from hemline.heads.ddsc import DDSC
+from hemline.heads.denseaspp import DenseASPP
 from hemline.heads.encnet import EncNet
 from hemline.heads.exfuse import ExFuse
 from hemline.heads.fc_densenet import FCDenseNet
@@ -42,7 +44,9 @@ from hemline.heads.unet_full import UNetFull
 
 HEADS: dict[str, type[MaskHead]] = {
     "atrous": Atrous,
+    "bisenet": BiSeNet,
     "ddsc": DDSC,
+    "denseaspp": DenseASPP,
     "encnet": EncNet,
     "exfuse": ExFuse,
     "fc_densenet": FCDenseNet,

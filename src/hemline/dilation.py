@@ -7,6 +7,7 @@ https://arxiv.org/abs/1706.05587). timm does so for many trunks (`output_stride`
 
 from __future__ import annotations
 
+from timm.models.densenet import DenseBlock, DenseTransition
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 
@@ -15,12 +16,32 @@ from hemline.errors import ConfigError
 
 def can_dilate(name: str) -> bool:
     """Whether a trunk that timm cannot dilate is dilated here."""
-    return False
+    return name.startswith("densenet")
 
 
 def dilate(trunk: nn.Module, name: str, output_stride: int) -> None:
     """Dilate the stages of a trunk beyond `output_stride`, in place."""
-    raise NotImplementedError(name)
+    _dilate_densenet(trunk, output_stride)
+
+
+def _dilate_densenet(trunk: nn.Module, output_stride: int) -> None:
+    """Leave out the poolings beyond `output_stride` and dilate the 3x3 convolutions of the blocks that follow, 2 and 4.
+
+    So does DenseASPP's code (github.com/DeepMotionAIResearch/DenseASPP). The dilation is that of an equal trunk, the
+    pooling is not: a transition of a DenseNet averages 2 x 2 cells, where here it keeps each, so that the maps beyond
+    it are not those of the strided trunk. They would be with a mean over the same cells in place of each pooling.
+    """
+    stride, dilation = 4, 1
+    for part in trunk.children():
+        if isinstance(part, DenseTransition) and stride < output_stride:
+            stride *= 2
+        elif isinstance(part, DenseTransition):
+            part.pool = nn.Identity()
+            dilation *= 2
+        elif isinstance(part, DenseBlock):
+            for conv in part.modules():
+                if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                    conv.dilation = conv.padding = (dilation, dilation)
 
 
 def dilate_first_blocks(trunk: nn.Module, name: str) -> None:
