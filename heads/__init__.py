@@ -25,10 +25,12 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads.deeplabv3plus import DeepLabV3Plus
 from hemline.heads.multilabel import MultiLabel
 from hemline.heads.unet import UNet
 
 HEADS: dict[str, type[MaskHead]] = {
+    "deeplabv3plus": DeepLabV3Plus,
     "unet": UNet,
 }
 
