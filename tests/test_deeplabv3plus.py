@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.models.segmentation import deeplabv3 as torchvisions
+from torchvision.models.segmentation import deeplabv3 as torchvisions  # type: ignore[import-untyped]  # it ships none
 
 from hemline.heads import HEADS
 from hemline.heads.deeplabv3plus import DeepLabV3Plus

@@ -42,7 +42,8 @@ def backbone(output_stride: int) -> Backbone:
 @cache
 def maps(output_stride: int, size: tuple[int, int]) -> list[Tensor]:
     with torch.inference_mode():
-        return backbone(output_stride)(photo(*size))
+        found: list[Tensor] = backbone(output_stride)(photo(*size))
+    return found
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -22,7 +22,8 @@ FULL = Frame(0, 0, 32, 32, 32, 32)
 
 
 def one_hot(truth: NDArray[np.uint8], num: int) -> NDArray[np.float64]:
-    return (truth == np.arange(num)[:, None, None]).astype(np.float64)
+    planes: NDArray[np.float64] = (truth == np.arange(num)[:, None, None]).astype(np.float64)
+    return planes
 
 
 def test_half_sure_everywhere() -> None:

@@ -200,6 +200,7 @@ def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
 
 def _soft_table(part: SetReport, soft: SoftReport, report: Report) -> Table:
     table = _table(f"{part.name}: soft IoU and F1, {soft.photos} photos ({report.split})", "class")
+    table.min_width = 60                                 # there are few columns, and a caption
     for heading in ("IoU", "F1"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in soft.classes:
