@@ -28,6 +28,7 @@ from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
 from hemline.heads.atrous import Atrous
 from hemline.heads.bisenet import BiSeNet
 from hemline.heads.ddsc import DDSC
+from hemline.heads.deeplabv3plus import DeepLabV3Plus
 from hemline.heads.denseaspp import DenseASPP
 from hemline.heads.encnet import EncNet
 from hemline.heads.exfuse import ExFuse
@@ -46,6 +47,7 @@ HEADS: dict[str, type[MaskHead]] = {
     "atrous": Atrous,
     "bisenet": BiSeNet,
     "ddsc": DDSC,
+    "deeplabv3plus": DeepLabV3Plus,
     "denseaspp": DenseASPP,
     "encnet": EncNet,
     "exfuse": ExFuse,

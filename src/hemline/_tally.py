@@ -20,6 +20,7 @@ from hemline.metrics import IGNORED, LabelScores, MaskScores
 from hemline.photo import Frame
 from hemline.report import SetReport
 from hemline.result import read_answer
+from hemline.soft_scores import SoftScores, chances, squashed
 from hemline.thresholds import NEVER, best_thresholds
 from hemline.transplant import Transplant
 
@@ -48,6 +49,8 @@ class Tally:
     """Whether the thresholds are those that users will have, so that answers can be judged too."""
     transplant: Transplant | None = None
     """None where no garment is repainted."""
+    soft: SoftScores | None = None
+    """None where nobody asked for these scores."""
     photos: int = 0
     missed: int = 0
     masks: MaskScores = field(init=False)
@@ -59,7 +62,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         space = self.metadata.labels
-        self.masks = MaskScores(_class_names(space))
+        self.masks = MaskScores(class_names(space))
         names = [c.name for c in space.categories] + [label.name for label in space.labels]
         choices = {group.name: space.label_slices[group.name] for group in space.groups if group.choice == "one"}
         self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
@@ -69,8 +72,11 @@ class Tally:
         """Count one photo and the logits (K, h, w) and (1 + K, L) that answer it."""
         space = self.metadata.labels
         maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), space.competing)
-        answered = _class_map(maps)
-        self.masks.update(answered, truth_map(sample, space))
+        answered, truth_of_pixels = _class_map(maps), truth_map(sample, space)
+        self.masks.update(answered, truth_of_pixels)
+        if self.soft is not None:
+            competing = masks[list(space.competing)]
+            self.soft.update(chances(competing, frame, self.metadata.canvas), squashed(truth_of_pixels))
         pooled = set(contenders(maps))
         whole = [region for region in sample.regions if region.segments == WHOLE_PHOTO and not region.doubt]
         if whole:
@@ -117,6 +123,7 @@ class Tally:
             floor={key: floor[key] for key in ("mean_iou", "pixel_accuracy")} if by_protocol else {},
             targets=self.targets.compute(),
             transplant=None if self.transplant is None else self.transplant.report(),
+            soft=None if self.soft is None else self.soft.compute(),
         )
 
 
@@ -157,7 +164,8 @@ def _class_map(maps: Maps) -> NDArray[np.intp]:
     return classes[owner]
 
 
-def _class_names(space: LabelSpace) -> list[str]:
+def class_names(space: LabelSpace) -> list[str]:
+    """The names of what `truth_map` numbers."""
     return ["background", *(space.mask_names[k] for k in space.competing)]
 
 

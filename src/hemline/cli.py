@@ -57,6 +57,10 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class ProtocolName(StrEnum):
+    """How others score."""
+
+    SEED3 = "seed3"
 
 
 def _version(asked: bool) -> None:
@@ -212,6 +216,13 @@ def evaluate(
     no_transplant: Annotated[
         bool, typer.Option("--no-transplant", metavar=FLAG, help="Repaint no garments; three times as quick on CCP.")
     ] = False,
+    protocol: Annotated[
+        ProtocolName | None,
+        typer.Option(
+            help="Score in another way, too. `seed3`: soft IoU and F1 as mberkay0/clothing-segmentation reports them: "
+            "probabilities without a threshold, at 256 x 256, over batches of 8 photos, background included."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
     ] = False,
@@ -242,6 +253,7 @@ def evaluate(
                 device=device.value,
                 flip=flip,
                 transplant=not no_transplant,
+                soft=protocol is not None,
                 progress=counter,
             )
         if as_json:

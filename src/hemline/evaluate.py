@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hemline._tally import Tally, only_better_than_chance, thresholds_of, truth_map
+from hemline._tally import Tally, class_names, only_better_than_chance, thresholds_of, truth_map
 from hemline._targets import protocol
 from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, as_trained, build_dataset, split_indices, wrong_sets
 from hemline.data.sample import Sample
@@ -34,6 +34,7 @@ from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import Frame, place, unplace
 from hemline.report import Report, SetReport, report_table
 from hemline.runtime import Answer
+from hemline.soft_scores import SoftScores
 from hemline.tagger import Tagger
 from hemline.thresholds import mask_thresholds
 from hemline.transplant import GarmentScorer, Transplant
@@ -60,6 +61,7 @@ def evaluate(
     batch_size: int = 8,
     limit: int | None = None,
     transplant: bool = True,
+    soft: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Measure weights on labelled photos.
@@ -76,6 +78,7 @@ def evaluate(
         limit: Measure at most so many photos of each set, evenly spaced.
         transplant: Repaint garments that are drawn, too, by torch on the same device; on a CPU it takes twice the time
             of all the rest.
+        soft: Also score by soft IoU and F1, as clothing-segmentation does; see `hemline.soft_scores`.
         progress: Told how far it is.
 
     Raises:
@@ -100,7 +103,7 @@ def evaluate(
     scorer = GarmentScorer(Path(weights), metadata, tagger.runtime.device)
     tests = [Transplant(metadata.labels, scorer) if transplant else None for _ in sets]
     tallies = [
-        _measure(name, dataset, tagger.run, metadata, indices, batch_size, progress, transplant=test)
+        _measure(name, dataset, tagger.run, metadata, indices, batch_size, progress, transplant=test, soft=soft)
         for (name, dataset, indices), test in zip(sets, tests, strict=True)
     ]
     return _report(tallies, metadata, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
@@ -195,8 +198,10 @@ def _measure(
     *,
     answers: bool = True,
     transplant: Transplant | None = None,
+    soft: bool = False,
 ) -> Tally:
-    tally = Tally(name, dataset.terms, metadata, answers, transplant)
+    soft_scores = SoftScores(class_names(metadata.labels)) if soft else None
+    tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores)
     for sample, frame, masks, labels in _answers(dataset, answer, metadata.canvas, indices, batch_size):
         tally.add(sample, frame, masks, labels)
         if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):

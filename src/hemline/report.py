@@ -15,6 +15,7 @@ from rich.table import Table
 
 from hemline._bootstrap import Figure
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
+from hemline.soft_scores import BATCH, SIDE, SoftReport
 from hemline.transplant import MOST_CHANGE, TransplantReport
 
 SCHEMA_VERSION = 1
@@ -67,6 +68,8 @@ class SetReport:
     """What the set is judged by beside its masks; empty where the protocol or the label space has no such score."""
     transplant: TransplantReport | None = None
     """How garments that were repainted are answered; None where none was, or no label could tell."""
+    soft: SoftReport | None = None
+    """Soft IoU and F1; None where nobody asked for them, or the set draws nothing."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ def report_table(report: Report) -> list[Table]:
             tables.append(_target_table(part, report))
         if part.masks:
             tables.append(_mask_table(part, part.masks, report))
+        if part.soft:
+            tables.append(_soft_table(part, part.soft, report))
         if part.labels:
             tables.append(_label_table(part, part.labels, "labels of the photo"))
         if part.garments:
@@ -190,6 +195,23 @@ def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
     if masks.left_out:
         said += f" In neither truth nor answer: {', '.join(masks.left_out)}."
     table.caption = escape(said)
+    return table
+
+
+def _soft_table(part: SetReport, soft: SoftReport, report: Report) -> Table:
+    table = _table(f"{part.name}: soft IoU and F1, {soft.photos} photos ({report.split})", "class")
+    table.min_width = 60                                 # there are few columns, and a caption
+    for heading in ("IoU", "F1"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in soft.classes:
+        table.add_row(escape(score.name), _number(score.iou), _number(score.f1))
+    table.add_section()
+    table.add_row(f"mean of {len(soft.classes)}", _number(soft.iou), _number(soft.f1), style="bold")
+    batches = "1 batch" if soft.batches == 1 else f"{soft.batches} batches"
+    table.caption = (
+        f"Probabilities without a threshold, at {SIDE} x {SIDE}, summed over batches of {BATCH} photos; the mean of "
+        f"{batches}. A class that a batch does not show scores nearly 0 there. Not to be compared with other IoUs."
+    )
     return table
 
 
