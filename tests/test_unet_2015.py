@@ -148,21 +148,24 @@ def test_from_plain_operations(overrides):
     torch.testing.assert_close(got.maps[1], path[4], rtol=1e-4, atol=1e-4)
 
 
-def test_half_of_the_deepest_two_levels_drops_before_the_skip_is_taken():
+def test_half_of_the_deepest_two_levels_drops_before_it_goes_anywhere():
+    """What was dropped is what is pooled, what is joined, and what goes up."""
     _, head = built()
-    dropped, joined = [], []
-    hooks = [
-        head.dropout.register_forward_hook(lambda module, args, out: dropped.append(out)),
-        head.expansive[0].register_forward_pre_hook(lambda module, args: joined.append(args[0])),
-    ]
+    assert head.dropout.p == 0.5
+    dropped, reached = [], []
+    hooks = [head.dropout.register_forward_hook(lambda module, args, out: dropped.append(out))]
+    for module in (head.contracting[4], head.up[0], head.expansive[0]):
+        hooks.append(module.register_forward_pre_hook(lambda module, args: reached.append(args[0])))
     with torch.no_grad():
         head.train()([torch.rand(1, 3, 64, 64)])
     head.eval()
     for hook in hooks:
         hook.remove()
     assert [x.shape[1] for x in dropped] == [128, 256]
-    assert head.dropout.p == 0.5
-    assert torch.equal(joined[0][:, :128], dropped[0])
+    below, deepest, joined = reached
+    assert torch.equal(below, F.max_pool2d(dropped[0], 2))
+    assert torch.equal(deepest, dropped[1])
+    assert torch.equal(joined[:, :128], dropped[0])
 
 
 def test_weights_begin_as_in_the_paper():
