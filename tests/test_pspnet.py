@@ -127,7 +127,7 @@ def test_every_pixel_reaches_every_cell():
     logits = head(features).logits
     assert not gradient(features[-1][..., -1].sum(), x)[:, :500].any()
     for cell in (0, logits.shape[-1] // 2, logits.shape[-1] - 1):
-        assert (gradient(logits[:, :, :, cell].sum(), x) > 0).float().mean() > 0.99
+        assert (gradient(logits[:, :, :, cell].sum(), x) > 0).all()
 
 
 def test_dropout_takes_whole_channels():
