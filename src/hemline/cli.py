@@ -9,7 +9,7 @@ import io
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
+from hemline.listings import app as listings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_commands, name="data")
+app.add_typer(listings)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 
@@ -241,11 +243,12 @@ def evaluate(
     with clean_exit(), needs_train("evaluate"):
         from hemline import console
         from hemline.evaluate import evaluate as measure
+        from hemline.runtime import weights_file
 
         sets = _named_paths(data)
         with console.Counter() as counter:
             report = measure(
-                _weights_file(weights),
+                weights_file(weights),
                 sets,
                 split=split.value,
                 limit=limit,
@@ -279,10 +282,11 @@ def fit(
         from hemline import console
         from hemline.config import load_config
         from hemline.fit import fit as fit_labels
+        from hemline.runtime import weights_file
 
         config = load_config(recipe, overrides or [])
         with console.Counter() as counter:
-            report = fit_labels(_weights_file(weights, ".safetensors"), config, out, views=views, progress=counter)
+            report = fit_labels(weights_file(weights, ".safetensors"), config, out, views=views, progress=counter)
         console.show_report(report)
         console.plain(str(out))
 
@@ -302,9 +306,10 @@ def pseudo(
     with clean_exit(), needs_train("pseudo"):
         from hemline import console
         from hemline.pseudo import write_pseudo_masks
+        from hemline.runtime import weights_file
 
         with console.Counter() as counter:
-            count = write_pseudo_masks(_weights_file(weights), _named_paths(data), out, progress=counter)
+            count = write_pseudo_masks(weights_file(weights), _named_paths(data), out, progress=counter)
         console.plain(f"{count} photos have masks in {out}")
 
 
@@ -318,71 +323,6 @@ def export(
         from hemline.export import export as write_graph
 
         console.plain(str(write_graph(weights)))
-
-
-@app.command()
-def configs(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe.")] = None,
-) -> None:
-    """List the recipes in the package, or print one."""
-    with clean_exit():
-        from hemline import console
-        from hemline.config import config_text, list_configs
-
-        if name is None:
-            console.show_configs(list_configs())
-        else:
-            console.show_yaml(config_text(name))
-
-
-@app.command()
-def models(
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Count multiply-adds at this size, not at each recipe's canvas.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
-    ] = False,
-) -> None:
-    """List the networks: paper, year, parameters, multiply-adds and output stride of each."""
-    with clean_exit(), needs_train("models"):
-        from hemline import console
-        from hemline.networks import every_network, networks_table, read_size
-
-        networks = every_network(size=None if size is None else read_size(size))
-        if as_json:
-            console.plain_json([network.to_dict() for network in networks])
-        else:
-            console.show_tables([networks_table(networks)])
-
-
-@app.command()
-def licenses(
-    weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
-    ] = "default",
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print the terms as JSON, nothing else.")
-    ] = False,
-) -> None:
-    """Say the terms of the code and of weights, and which data under which terms taught each label."""
-    with clean_exit():
-        from hemline import console
-        from hemline.licenses import licenses as find_licenses
-        from hemline.licenses import licenses_table
-
-        found = find_licenses(_weights_file(weights))
-        if as_json:
-            console.plain_json(found.to_dict())
-        else:
-            console.show_tables(licenses_table(found))
-
-
-def _weights_file(weights: str, suffix: Literal[".onnx", ".safetensors"] = ".onnx") -> Path:
-    """The file named, or for `default` the one in the package that ends so."""
-    from hemline.runtime import default_weights
-
-    return default_weights(suffix) if weights == "default" else Path(weights)
 
 
 def _named_paths(pairs: list[str]) -> dict[str, Path | None]:

@@ -63,13 +63,18 @@ class Facts:
         return asdict(self)
 
 
-def every_network(*, size: tuple[int, int] | None = None) -> list[Facts]:
-    """All networks of `HEADS` and their variants.
+def every_network(*, size: tuple[int, int] | None = None, variants: bool = True) -> list[Facts]:
+    """All networks of `HEADS`.
 
     Args:
         size: Height and width of the photo; that of each recipe if None.
+        variants: With the variants of each.
     """
-    return [facts(name, variant, size=size) for name in HEADS for variant in ((), *HEADS[name].variants)]
+    return [
+        facts(name, overrides, size=size)
+        for name, head in HEADS.items()
+        for overrides in ((), *(head.variants if variants else ()))
+    ]
 
 
 def facts(
@@ -95,7 +100,7 @@ def facts(
         backbone, head = parts(config, num_classes)
         in_training = sum(p.numel() for p in (*backbone.parameters(), *head.parameters()))
         if "auxiliary" in inspect.signature(HEADS[name]).parameters:
-            backbone, head = parts(recipe(name, [*overrides, "head.auxiliary=false"]), num_classes)
+            head = make_mask_head(backbone, recipe(name, [*overrides, "head.auxiliary=false"]), num_classes)
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             logits = head.eval()(backbone.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))).logits
@@ -146,20 +151,19 @@ def parts(config: Config, num_classes: int) -> tuple[Backbone, nn.Module]:
 
 def networks_table(networks: Sequence[Facts]) -> Table:
     """The networks as a table; whoever calls prints it."""
-    sizes = {x.size for x in networks}
-    at = "" if len(sizes) > 1 else " at {} x {}".format(*next(iter(sizes)))
     table = Table(box=box.SIMPLE_HEAD, header_style="bold dim")
-    table.add_column("network", style="bold")
-    table.add_column("paper")
-    table.add_column("trunk", overflow="fold")
-    for heading in ("year", "parameters", f"multiply-adds{at}", "stride"):
+    table.add_column("network", ratio=1)
+    table.add_column("trunk", no_wrap=True)
+    for heading in ("year", "parameters", "multiply-adds", "stride"):
         table.add_column(heading, justify="right")
     for x in networks:
-        name = "\n".join([x.name, *(f"[dim]{escape(override)}[/]" for override in x.overrides)])
+        under = x.overrides or (x.title,)
+        name = "\n".join([f"[bold]{x.name}[/]", *(f"[dim]{escape(line)}[/]" for line in under)])
         figures = str(x.year), f"{x.parameters / 1e6:.2f} M", f"{x.macs / 1e9:.2f} G", str(x.output_stride)
-        table.add_row(name, escape(x.title), escape(x.backbone), *figures)
+        table.add_row(name, escape(x.backbone), *figures)
+    sizes = " or ".join(sorted({"{} x {}".format(*x.size) for x in networks}))
     table.caption = (
-        "Trunk and mask head, without the label head, which all have alike, and without what training alone has. "
-        "`hemline train NETWORK KEY=VALUE` trains one; what stands under a name is set in its recipe."
+        f"For one photo of {sizes}. Trunk and mask head, without the label head, which all have alike, and without what training alone has. "
+        "`hemline train NETWORK` trains one; `--variants` lists other forms, as what is set in the recipe to make them."
     )
     return table

@@ -70,6 +70,15 @@ def default_weights(suffix: Literal[".onnx", ".safetensors"] = ".onnx") -> Path:
     return path
 
 
+def weights_file(name: str, suffix: Literal[".onnx", ".safetensors"] = ".onnx") -> Path:
+    """The file of that name, or for `default` the one in the package that ends so.
+
+    Raises:
+        WeightsError: this copy of Hemline holds none.
+    """
+    return default_weights(suffix) if name == "default" else Path(name)
+
+
 def open_runtime(
     weights: Path,
     metadata: Metadata,
