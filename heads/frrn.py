@@ -150,6 +150,6 @@ class FRRN(MaskHead):
                 shapes[pooling] = y.shape
             y, z = group(y, z)
             maps.append(y)
-        y = upscale(y, 2, shapes[1], "bilinear")                  # (B, 96, H, W)
+        y = upscale(y, 2, shapes[1], "bilinear")          # (B, 96, H, W)
         x = self.last_units(torch.cat([y, z], dim=1))     # (B, 48, H, W)
         return Dense(self.classifier(x), [maps[i] for i in self.pooled])
