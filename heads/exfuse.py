@@ -6,11 +6,12 @@ bring the fused maps closer in meaning and in resolution. LR: the trunk's blocks
 SEB: a stage is multiplied by all higher ones. ECRE: the deepest scores grow by sub-pixels and have a loss of their own.
 DAP: a cell predicts its neighbours too, and its answer is the mean of what its neighbours predict for it.
 
-No code of the authors exists. The GCN is zijundeng/pytorch-semantic-segmentation's: biases, no norms, nine boundary
-refinements, bilinear upsampling where the papers say deconvolution, scores at the photo's size. Our reading: SS's block
-(two 3x3 convolutions, mean, a linear layer) and its stages res-2 to res-4, asked of the photo's classes together with
-the masks, while the paper asks it of ImageNet's, before; SEB's 3x3 convolutions without norm; the 3x3 convolutions that
-make ECRE's 4K and DAP's k²K maps from K; DAP's bias, added after the mean; where scores begin.
+No code of the authors exists; the formulas of SEB and DAP are the paper's as others retell them. The GCN is that of
+zijundeng/pytorch-semantic-segmentation: biases, no norms, nine boundary refinements, bilinear upsampling where GCN's
+paper says deconvolution, scores at the photo's size. Our reading: SS's block (two 3x3 convolutions, mean, a linear
+layer) on res-2 to res-4, asked of the photo's classes together with the masks, while the paper asks it of ImageNet's,
+before; SEB's 3x3 convolutions without norm; the 3x3 convolutions that make ECRE's 4K and DAP's k²K maps from K; DAP's
+one bias a class, added after the mean; where scores begin.
 
 Shapes: B batch, Ci channels of res-i, K classes, H W the photo's size, k side of DAP's neighbourhood.
 """
