@@ -157,7 +157,7 @@ def test_what_is_wrong_is_said(override: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("head=unett", "head.name: unknown 'unett'; did you mean unet?"),
+        ("head=unett", "head.name: unknown 'unett'; did you mean unet"),
         ("head.wdths=[1]", "head.wdths: unet has no such option; did you mean widths?"),
         ("head.kernel_size=big", "head.kernel_size: expected a whole number, not 'big'"),
         ("head.widths=[96,wide,48]", "head.widths.1: expected a whole number, not 'wide'"),

@@ -23,7 +23,7 @@ def run(*arguments):
 
 
 def test_every_network_is_listed_with_its_variants():
-    listed = json.loads(run("--json", "--size", "64x96").stdout)
+    listed = json.loads(run("--json", "--variants", "--size", "64x96").stdout)
     assert [(x["name"], tuple(x["overrides"])) for x in listed] == [
         (name, variant) for name in HEADS for variant in ((), *HEADS[name].variants)
     ]

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hemline.config import load_config
 from hemline.data.augment import place_sample
 from hemline.data.sample import Batch, collate
 from hemline.data.synthetic import Synthetic
@@ -134,6 +133,6 @@ def drawn(size: tuple[int, int]) -> Batch:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head_has_a_recipe_of_its_name(name):
-    config = load_config(name, ["data=synthetic", "backbone.pretrained=false"])
+    config = recipe(name)
     assert config.name == config.head.name == name
     assert HEADS[name].paper.url.startswith("https://")
