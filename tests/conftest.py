@@ -11,7 +11,8 @@ from hemline.config import Backbone, Config, Head, LabelHead
 from hemline.labels import load_label_space
 from hemline.model import build
 
-torch.set_num_threads(2)
+# one thread in each process where pytest-xdist runs several
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture

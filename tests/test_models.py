@@ -2,10 +2,13 @@
 
 import json
 import runpy
+from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
@@ -13,7 +16,7 @@ from hemline.cli import app
 from hemline.heads import HEADS
 from hemline.labels import load_label_space
 from hemline.model import build
-from hemline.networks import every_network, facts, recipe
+from hemline.networks import every_network, facts, networks_table, recipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,19 +25,32 @@ def run(*arguments):
     return CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
 
 
-def test_every_network_is_listed_with_its_variants():
-    listed = json.loads(run("--json", "--variants", "--size", "64x96").stdout)
-    assert [(x["name"], tuple(x["overrides"])) for x in listed] == [
+@cache
+def every_network_at_the_page_s_size():
+    return every_network(size=(256, 192))
+
+
+def test_every_network_is_there_with_its_variants():
+    networks = every_network_at_the_page_s_size()
+    assert [(x.name, x.overrides) for x in networks] == [
         (name, variant) for name in HEADS for variant in ((), *HEADS[name].variants)
     ]
-    assert all(x["macs"] > 1e6 and x["parameters_in_training"] >= x["parameters"] > 1e5 for x in listed)
-    assert all(x["size"] == [64, 96] and x["output_stride"] in (1, 2, 4, 8, 16, 32) for x in listed)
+    assert all(x.macs > 1e8 and x.parameters_in_training >= x.parameters > 1e6 for x in networks)
+    assert all(x.output_stride in (1, 2, 4, 8, 16, 32) for x in networks)
+
+
+def test_the_command_lists_every_network():
+    listed = json.loads(run("--json", "--size", "64x96").stdout)
+    assert [x["name"] for x in listed] == list(HEADS)
+    assert all(x["size"] == [64, 96] and x["url"].startswith("https://") for x in listed)
 
 
 def test_the_table_names_every_network():
-    shown = run("--size", "64x64").stdout
-    assert all(name in shown for name in HEADS)
-    assert "2015" in shown
+    networks = every_network_at_the_page_s_size()
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(networks_table(networks))
+    shown = console.export_text()
+    assert all(x.name in shown for x in networks)
 
 
 def test_parameters_and_multiply_adds_are_those_of_the_network_that_is_built():
@@ -67,6 +83,7 @@ def test_a_size_that_cannot_be_read_is_one_sentence(size):
 def test_the_page_is_what_the_benchmark_writes():
     script = runpy.run_path(str(ROOT / "benchmarks" / "networks.py"))
     results = json.loads((ROOT / "benchmarks" / "networks.json").read_text(encoding="utf-8"))
-    page = script["page"](every_network(size=script["CANVAS"]), results)
+    assert script["CANVAS"] == (256, 192)
+    page = script["page"](every_network_at_the_page_s_size(), results)
     assert (ROOT / "docs" / "networks.md").read_text(encoding="utf-8") == page
     assert {row.split()[0] for row in results["time"]["ratios"]} == set(HEADS)

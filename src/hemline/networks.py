@@ -163,7 +163,8 @@ def networks_table(networks: Sequence[Facts]) -> Table:
         table.add_row(name, escape(x.backbone), *figures)
     sizes = " or ".join(sorted({"{} x {}".format(*x.size) for x in networks}))
     table.caption = (
-        f"For one photo of {sizes}. Trunk and mask head, without the label head, which all have alike, and without what training alone has. "
+        f"For one photo of {sizes}. Trunk and mask head: the label head, which all have alike, and what some have in "
+        "training alone are left out. "
         "`hemline train NETWORK` trains one; `--variants` lists other forms, as what is set in the recipe to make them."
     )
     return table
