@@ -3,6 +3,7 @@
 import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it; tables are to be as wide as a pipe has them
 
 import pytest
 import torch
