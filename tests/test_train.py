@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch.nn import functional as F
 
 from hemline.checkpoint import load, load_network, load_state
-from hemline.config import Augment, Config, Data, load_config
+from hemline.config import Augment, Config, Data, Loss, load_config
 from hemline.data import synthetic
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO
 from hemline.errors import ConfigError, DataError, DeviceError, StoppedError, WeightsError
@@ -327,3 +328,16 @@ def test_synthetic_speaks_of_garments_where_they_are_drawn():
     sample = build_dataset(config.data[0], load_label_space("street"))[0]
     assert {r.segments for r in sample.regions} <= {WHOLE_PHOTO, *((s,) for s in range(1, len(sample.targets)))}
     assert PREDICTED not in {r.segments for r in sample.regions}
+
+def test_exclusive_masks_have_no_threshold(config):
+    """A pixel is whatever is likeliest, nobody among it, whatever `mask_threshold` says."""
+    loss = Loss(bce=0, cross_entropy=1)
+    config = replace(config, masks="exclusive", mask_threshold=0.2, loss=loss, labels="outfit5", epochs=1)
+    network, metadata = load_network(train(config))
+    assert metadata.mask_thresholds == (0.5,) * 5
+    pixels = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        logits = network.mask_head(network.backbone(pixels)).logits                # (1, 6, h, w), the last is nobody
+        answered = network.dense(pixels).logits
+    assert logits.shape[1] == 6
+    torch.testing.assert_close(F.pad(answered, (0, 0, 0, 0, 0, 1)).softmax(1), logits.softmax(1))

@@ -237,7 +237,8 @@ class Config:
     masks: Literal["overlapping", "exclusive"] = "overlapping"
     """Whether classes are scored each for itself (sigmoid), or against each other and nobody (softmax)."""
     mask_threshold: OpenShare = 0.5
-    """Probability above which a pixel may belong to a class; below one half where classes share what is sure."""
+    """Probability above which a pixel may belong to a class; below one half where classes share what is sure. Exclusive
+    masks have none: a pixel is whatever is likeliest."""
     data: tuple[Data, ...] = (Data(name="synthetic"),)
     """The datasets, trained together."""
     validation: PartShare = 0.1429
@@ -279,6 +280,11 @@ class Config:
     """Weights to start from: a `.safetensors` file, or `default` for those in the package."""
     license: Text | None = None
     """Terms of the weights that come out, as their card states them."""
+
+    @property
+    def mask_probability(self) -> float:
+        """The threshold that masks begin with; 0.5, beside nobody alone, is the likeliest answer of exclusive ones."""
+        return 0.5 if self.masks == "exclusive" else self.mask_threshold
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, shaped as a YAML holds it, which `from_dict` reads back: what a checkpoint stores."""

@@ -220,7 +220,7 @@ def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Netwo
     network = build(config, space, head=head, trunk_weights=config.init is None)
     if config.init is not None:
         network.load_state_dict(starting_weights(config, network.state_dict(), space), strict=False)
-    network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_threshold))
+    network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_probability))
     return network
 
 
@@ -272,7 +272,7 @@ def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics:
         name=config.name,
         labels=space,
         canvas=config.canvas,
-        mask_thresholds=(config.mask_threshold,) * space.num_masks,
+        mask_thresholds=(config.mask_probability,) * space.num_masks,
         label_thresholds=(0.5,) * space.num_labels,
         recipe=config.to_dict(),
         metrics=metrics,
