@@ -315,3 +315,9 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
     check(load_config("street", overrides))
     with pytest.raises(ConfigError, match=r"weights: ~/trunk.pt is not a state dict"):
         load_config("street", [*overrides, "backbone.weights=~/trunk.pt"])
+
+
+def test_every_loss_stands_in_its_page() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "losses.md").read_text(encoding="utf-8")
+    missing = [f.name for f in fields(Loss) if f"`{f.name}`" not in page and f"`{f.name}:" not in page]
+    assert not missing
