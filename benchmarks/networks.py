@@ -41,9 +41,10 @@ UNMEASURED = "not yet measured"
 OPENING = """\
 # Networks
 
-The networks that this field is built on, each as its paper or its authors' code has it, on one footing: the same data,
-labels, losses, metrics and label heads. `hemline train NETWORK data=NAME:PATH` trains one; `hemline configs NETWORK`
-prints its recipe; `hemline models` counts it at any size. What stands under a name is a variant: set it in the recipe.
+The networks that this field is built on, each as its paper or its authors' code has it, beside `unet`, our default, made
+light for a CPU. All stand on one footing: the same data, labels, losses, metrics and label heads. `hemline train NETWORK
+data=NAME:PATH` trains one; `hemline configs NETWORK` prints its recipe; `hemline models` counts it at any size. What
+stands under a name is a variant: set it in the recipe.
 
 | network | paper | trunk | parameters, M | multiply-adds, G | stride | time | mean IoU |
 |---|---|---|---:|---:|---:|---:|---|
@@ -194,7 +195,8 @@ def page(networks: list[Facts], results: Results) -> str:
         figures = [f"{x.parameters / 1e6:.2f}", f"{x.macs / 1e9:.2f}", f"{x.output_stride}"]
         figures.append(UNMEASURED if time is None else f"{time[0]:.1f}")
         figures.append("" if x.overrides else _accuracy(trained.get(x.name)))
-        rows.append(" | ".join([f"| {name}", f"[{x.title}]({x.url}), {x.year}", x.backbone, *figures]) + " |\n")
+        paper = "" if x.overrides else f"[{x.title}]({x.url}), {x.year}"
+        rows.append(" | ".join([f"| {name}", paper, x.backbone, *figures]) + " |\n")
     pretrained = _accuracy(trained.get(PRETRAINED))
     rows.append(f"| `{DEFAULT}`, its trunk pretrained on ImageNet | | | | | | | {pretrained} |\n")
     notes = NOTES.format(
@@ -212,7 +214,7 @@ def _conditions(timed: dict[str, Any]) -> str:
     if not timed:
         return UNMEASURED
     return (
-        f"PyTorch {timed['torch']}, {timed['threads']} thread(s),\n  median of {timed['rounds']} rounds, both timed in "
+        f"PyTorch {timed['torch']}, {timed['threads']} thread{'s' * (timed['threads'] > 1)},\n  median of {timed['rounds']} rounds, both timed in "
         "turn in the same run."
     )
 
