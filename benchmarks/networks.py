@@ -41,10 +41,10 @@ UNMEASURED = "not yet measured"
 OPENING = """\
 # Networks
 
-The networks that this field is built on, each as its paper or its authors' code has it, beside `unet`, our default, made
-light for a CPU. All stand on one footing: the same data, labels, losses, metrics and label heads. `hemline train NETWORK
-data=NAME:PATH` trains one; `hemline configs NETWORK` prints its recipe; `hemline models` counts it at any size. What
-stands under a name is a variant: set it in the recipe.
+The networks that this field is built on, each as its paper or its authors' code has it, beside `unet`, our default,
+which is made light for a CPU. All stand on one footing: the same data, labels, losses, metrics and label heads.
+`hemline train NETWORK data=NAME:PATH` trains one; `hemline configs NETWORK` prints its recipe; `hemline models` counts
+it at any size. What stands under a name is a variant: set it in the recipe.
 
 | network | paper | trunk | parameters, M | multiply-adds, G | stride | time | mean IoU |
 |---|---|---|---:|---:|---:|---:|---|
@@ -213,9 +213,10 @@ def page(networks: list[Facts], results: Results) -> str:
 def _conditions(timed: dict[str, Any]) -> str:
     if not timed:
         return UNMEASURED
+    threads = f"{timed['threads']} thread" + "s" * (timed["threads"] > 1)
     return (
-        f"PyTorch {timed['torch']}, {timed['threads']} thread{'s' * (timed['threads'] > 1)},\n  median of {timed['rounds']} rounds, both timed in "
-        "turn in the same run."
+        f"PyTorch {timed['torch']}, {threads},\n"
+        f"  median of {timed['rounds']} rounds, both timed in turn in the same run."
     )
 
 
