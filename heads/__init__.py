@@ -1,8 +1,8 @@
 """Everything that reads features. One file a network, named as its paper names it.
 
 A **mask head** reads the backbone's features and answers `Dense`: one logit map a class at the head's own stride,
-and the feature maps that label heads pool, one of them at stride 8 or finer. No sigmoid, no loss, no upsampling to full
-size, any photo size, and `forward` never asks whether it is training.
+and the feature maps that label heads pool, one of them at stride 8 or finer. No sigmoid, no loss, no resizing of the
+finished logits, any photo from 32 pixels a side on, and `forward` never asks whether it is training.
 
     class MyHead(MaskHead):
         paper = Paper("Its title", 2015, "https://...")
@@ -18,7 +18,7 @@ A head of one's own, given to `hemline.train.train`, may be any `nn.Module` with
 
 A **label head** reads those maps under N masks: `forward(maps, masks) -> (B, N, L)` label logits.
 
-Adding a mask head costs one file here, one line in `HEADS` and one recipe of its name in `configs/`.
+Adding a mask head costs one file here, one import and one line in `HEADS`, and one recipe of its name in `configs/`.
 """
 
 if __name__ == "heads":  # a folder that happens to be on sys.path must not become a second package

@@ -84,6 +84,21 @@ def conv_with_prior(in_channels: int, num_classes: int, kernel_size: int = 1) ->
     return classifier
 
 
+def fcn_head(channels: int, width: int, num_classes: int, dropout: nn.Module) -> nn.Sequential:
+    """What dilated ResNets score the stage before the deepest with, in training: a 3x3 convolution and a classifier."""
+    return nn.Sequential(ConvNormAct(channels, width, 3), dropout, conv_with_prior(width, num_classes))
+
+
+def refuse_trunk(name: str, channels: Sequence[int]) -> None:
+    """For a network that brings its encoder.
+
+    Raises:
+        ValueError: there are features beside the photo.
+    """
+    if len(channels) != 1:
+        raise ValueError(f"{name}: it brings its own encoder: take backbone.name=none")
+
+
 def upsample_to(x: Tensor, reference: Tensor) -> Tensor:
     """Nearest-neighbour upsampling of (B, C, H, W) to the size of `reference`."""
     return F.interpolate(x, size=reference.shape[-2:], mode="nearest")

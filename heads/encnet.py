@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._blocks import Auxiliary, ConvNormAct, Dense, MaskHead, Paper, conv_with_prior
+from ._blocks import Auxiliary, ConvNormAct, Dense, MaskHead, Paper, conv_with_prior, fcn_head
 
 WIDTH = 512
 """D, channels of the head."""
@@ -122,10 +122,8 @@ class EncNet(MaskHead):
         self.context = ContextEncoding(WIDTH, codes)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = conv_with_prior(WIDTH, num_classes)
-        if auxiliary:
-            self.presence = nn.Linear(WIDTH, num_classes)
-            self.auxiliary = ConvNormAct(c3, c3 // 4, 3)
-            self.auxiliary_classifier = conv_with_prior(c3 // 4, num_classes)
+        self.presence = nn.Linear(WIDTH, num_classes) if auxiliary else None
+        self.auxiliary = fcn_head(c3, c3 // 4, num_classes, nn.Dropout2d(dropout)) if auxiliary else None
         self.map_channels = [WIDTH, c4]
 
     def forward(self, features: list[Tensor]) -> Dense:
@@ -135,10 +133,9 @@ class EncNet(MaskHead):
     def forward_train(self, features: list[Tensor]) -> tuple[Dense, Auxiliary]:
         """What `forward` answers; the FCN head's logits (B, K, H/8, W/8) and the presence logits (B, K)."""
         dense, encoded = self._answer(features)
-        if not hasattr(self, "auxiliary"):
+        if self.auxiliary is None or self.presence is None:
             return dense, Auxiliary([])
-        masks = self.auxiliary_classifier(self.dropout(self.auxiliary(features[-2])))
-        return dense, Auxiliary([masks], [self.presence(encoded)])
+        return dense, Auxiliary([self.auxiliary(features[-2])], [self.presence(encoded)])
 
     def _answer(self, features: list[Tensor]) -> tuple[Dense, Tensor]:
         c2, c3, c4 = features[-3:]

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._blocks import Dense, MaskHead, Paper, conv_with_prior
+from ._blocks import Dense, MaskHead, Paper, conv_with_prior, refuse_trunk
 
 FIRST = 48
 """Maps of the first convolution."""
@@ -114,8 +114,7 @@ class FCDenseNet(MaskHead):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        if len(channels) != 1:
-            raise ValueError("fc_densenet: brings its encoder, so the trunk must be empty: take backbone.name=none")
+        refuse_trunk("fc_densenet", channels)
         if layers not in GROWTH:
             raise ValueError(f"fc_densenet: layers {layers} must be 56, 67 or 103")
         if not 0 <= dropout < 1:

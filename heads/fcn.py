@@ -16,14 +16,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._blocks import Auxiliary, ConvNormAct, Dense, MaskHead, Paper, conv_with_prior
+from ._blocks import Auxiliary, ConvNormAct, Dense, MaskHead, Paper, conv_with_prior, fcn_head
 
-
-class Hidden(nn.Sequential):
-    """A 3x3 convolution to a quarter of the channels, batch norm, ReLU and dropout."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(ConvNormAct(channels, channels // 4, 3), nn.Dropout(0.1))
+DROPOUT = 0.1
 
 
 class FCN(MaskHead):
@@ -60,11 +55,11 @@ class FCN(MaskHead):
             raise ValueError(f"fcn: the trunk must have a map of stride 8, not only {list(strides)}; take resnet50")
         self.fine = list(strides).index(8)
         self.map_channels = [channels[self.fine], channels[-1]]
-        self.hidden = Hidden(channels[-1]) if hidden else nn.Identity()
-        self.classifier = conv_with_prior(channels[-1] // 4 if hidden else channels[-1], num_classes)
-        self.auxiliary = (
-            nn.Sequential(Hidden(channels[-2]), conv_with_prior(channels[-2] // 4, num_classes)) if auxiliary else None
-        )
+        c4, c5 = channels[-2:]
+        width = c5 // 4 if hidden else c5
+        self.hidden = nn.Sequential(ConvNormAct(c5, width, 3), nn.Dropout(DROPOUT)) if hidden else nn.Identity()
+        self.classifier = conv_with_prior(width, num_classes)
+        self.auxiliary = fcn_head(c4, c4 // 4, num_classes, nn.Dropout(DROPOUT)) if auxiliary else None
 
     def forward(self, features: list[Tensor]) -> Dense:
         """Features, the photo first -> logits (B, K, H/s, W/s), and the trunk's maps of stride 8 and s."""

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._blocks import ConvNormAct, Dense, MaskHead, Paper, conv_with_prior
+from ._blocks import ConvNormAct, Dense, MaskHead, Paper, conv_with_prior, refuse_trunk
 
 BASE = 48
 """Channels at full resolution."""
@@ -118,8 +118,7 @@ class FRRN(MaskHead):
         self, channels: Sequence[int], strides: Sequence[int], num_classes: int, *, form: Literal["A", "B"] = "A"
     ) -> None:
         super().__init__()
-        if len(channels) != 1:
-            raise ValueError("frrn: brings its encoder, so the trunk must be empty: take backbone.name=none")
+        refuse_trunk("frrn", channels)
         if form not in FORMS:
             raise ValueError(f"frrn: form {form} must be A or B")
         self.first = ConvNormAct(channels[0], BASE, 5)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._blocks import Auxiliary, ConvNormAct, Dense, MaskHead, Paper, bilinear_to, conv_with_prior
+from ._blocks import Auxiliary, ConvNormAct, Dense, MaskHead, Paper, bilinear_to, conv_with_prior, fcn_head
 
 DROPOUT = 0.1
 """Probability that a channel is dropped ahead of a classifier."""
@@ -84,11 +84,7 @@ class PSPNet(MaskHead):
         self.hidden = ConvNormAct(self.ppm.out_channels, 512, 3)
         self.dropout = nn.Dropout2d(DROPOUT)
         self.classifier = conv_with_prior(512, num_classes)
-        self.auxiliary = None
-        if auxiliary:
-            self.auxiliary = nn.Sequential(
-                ConvNormAct(channels[-2], 256, 3), nn.Dropout2d(DROPOUT), conv_with_prior(256, num_classes)
-            )
+        self.auxiliary = fcn_head(channels[-2], 256, num_classes, nn.Dropout2d(DROPOUT)) if auxiliary else None
         self.map_channels = [512, channels[-1]]
 
     def forward(self, features: list[Tensor]) -> Dense:

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ._blocks import ConvNormAct, Dense, MaskHead, Paper, conv_with_prior
+from ._blocks import ConvNormAct, Dense, MaskHead, Paper, conv_with_prior, refuse_trunk
 
 DROPOUT = 0.5
 
@@ -95,8 +95,7 @@ class UNet2015(MaskHead):
         upsample: Literal["transposed", "nearest"] = "transposed",
     ) -> None:
         super().__init__()
-        if len(channels) != 1:
-            raise ValueError("unet_2015: it brings its own encoder: take backbone.name=none")
+        refuse_trunk("unet_2015", channels)
         if width < 1:
             raise ValueError(f"unet_2015: width {width} must be 1 or more")
         if upsample not in ("transposed", "nearest"):

@@ -61,9 +61,9 @@ def test_the_same_weights_give_torchvisions_answers():
         "hidden.0.0": "classifier.0",
         "hidden.0.1": "classifier.1",
         "classifier": "classifier.4",
-        "auxiliary.0.0.0": "aux_classifier.0",
-        "auxiliary.0.0.1": "aux_classifier.1",
-        "auxiliary.1": "aux_classifier.4",
+        "auxiliary.0.0": "aux_classifier.0",
+        "auxiliary.0.1": "aux_classifier.1",
+        "auxiliary.2": "aux_classifier.4",
     }
     state = {f"backbone.{name}": tensor for name, tensor in backbone.trunk.state_dict().items()}
     for name, tensor in head.state_dict().items():
@@ -88,7 +88,7 @@ def test_from_plain_operations():
     stages = Stages(strides=(1, 2, 1, 1), first=(1, 1, 1, 2), others=(1, 1, 2, 4))
     maps = resnet(pixels, backbone.trunk.state_dict(), stages)
     main = classify(conv_norm_relu(maps[3], state, "hidden.0"), state, "classifier")
-    auxiliary = classify(conv_norm_relu(maps[2], state, "auxiliary.0.0"), state, "auxiliary.1")
+    auxiliary = classify(conv_norm_relu(maps[2], state, "auxiliary.0"), state, "auxiliary.2")
     for ours, plain in zip(answer(backbone, head, pixels), (main, auxiliary), strict=True):
         torch.testing.assert_close(ours / plain.abs().max(), plain / plain.abs().max(), rtol=1e-4, atol=1e-4)
 

@@ -58,6 +58,28 @@ def test_backbone_takes_local_weights_and_refuses_foreign_ones(tmp_path):
         Backbone("mobilenetv2_035", weights=tmp_path / "text.pth")
 
 
+@pytest.mark.parametrize("name", ["densenet121", "test_convnext"])
+def test_backbone_takes_the_weights_of_timms_whole_model(tmp_path, name):
+    """timm calls the stages of these by other names where it makes a pyramid of them; dilation changes no name."""
+    whole = timm.create_model(name)
+    torch.save(whole.state_dict(), tmp_path / "whole.pth")
+    trunk = Backbone(name, weights=tmp_path / "whole.pth", output_stride=8).trunk
+    flat = {key.replace(".", "_"): tensor for key, tensor in whole.state_dict().items()}
+    assert all(torch.equal(tensor, flat[key.replace(".", "_")]) for key, tensor in trunk.state_dict().items())
+
+
+def test_a_trunk_without_weights_takes_none(tmp_path):
+    torch.save({}, tmp_path / "trunk.pth")
+    with pytest.raises(ConfigError, match=r"backbone\.weights: the trunk none has none"):
+        Backbone("none", weights=tmp_path / "trunk.pth")
+
+
+@pytest.mark.parametrize("layers", [[2, 2, 2], [2, 2, 2, 2, 2]])
+def test_a_resnet_has_four_stages(layers):
+    with pytest.raises(ConfigError, match=r"backbone\.layers: \[2, 2, 2.* must be 4 numbers"), torch.device("meta"):
+        Backbone("resnet18", layers=layers)
+
+
 def test_output_shapes(tiny_network):
     space, network = tiny_network
     output = network.eval()(*canvas_of(2))

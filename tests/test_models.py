@@ -13,6 +13,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from hemline.cli import app
+from hemline.errors import ConfigError
 from hemline.heads import HEADS
 from hemline.labels import load_label_space
 from hemline.model import build
@@ -70,6 +71,12 @@ def test_parameters_and_multiply_adds_are_those_of_the_network_that_is_built():
     found = facts("unet", ["labels=outfit5"], size=(96, 64))
     parameters = sum(p.numel() for part in (network.backbone, network.mask_head) for p in part.parameters())
     assert (found.parameters, found.macs, found.output_stride) == (parameters, sum(macs), 4)
+
+
+@pytest.mark.parametrize("trunk", ["swin_tiny_patch4_window7_224", "mambaout_femto"])
+def test_a_trunk_that_cannot_be_run_is_one_sentence(trunk):
+    with pytest.raises(ConfigError, match=f"fcn on {trunk} cannot read photos of 64 x 96"):
+        facts("fcn", [f"backbone.name={trunk}", "backbone.output_stride=32"], size=(64, 96))
 
 
 @pytest.mark.parametrize("size", ["1x1", "384", "axb", "384x16", "99999x64"])

@@ -58,6 +58,8 @@ class Backbone(nn.Module):
                 raise ConfigError(f"backbone.name: {name} is as it is: leave out output_stride and layers")
             self.trunk = OWN_TRUNKS[name]()
         else:
+            if layers is not None and len(layers) != 4:
+                raise ConfigError(f"backbone.layers: {list(layers)} must be 4 numbers, one for each stage of a ResNet")
             changed = {} if layers is None else {"layers": list(layers)}
             self.trunk = _create(name, output_stride, changed, pretrained=pretrained and weights is None)
             if output_stride != 32 and dilation == "all":
@@ -80,13 +82,18 @@ class Backbone(nn.Module):
         return [x, *self.trunk(x.contiguous(memory_format=torch.channels_last))]
 
     def load(self, weights: str | Path) -> None:
-        """Take the trunk's weights from a file, as `torch.save` of a state dict.
+        """Take the trunk's weights from a file, as `torch.save` of a state dict: the trunk's, or of timm's whole model.
 
         Raises:
-            ConfigError: the file is none, or of another trunk.
+            ConfigError: the file is none, or of another trunk, or the trunk has no weights.
         """
+        own = self.trunk.state_dict()
+        if not own:
+            raise ConfigError(f"backbone.weights: the trunk {self.name} has none; leave it out")
         try:
             state = torch.load(path_of(weights), map_location="cpu", weights_only=True)
+            # where timm unpacks a model's stages for a pyramid, its `features.conv0` is the trunk's `features_conv0`
+            state = {name if name in own else name.replace(".", "_", 1): tensor for name, tensor in state.items()}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 missing = self.trunk.load_state_dict(state, strict=False).missing_keys
@@ -118,7 +125,9 @@ def _create(name: str, output_stride: int, changed: dict[str, Any], *, pretraine
     except (RuntimeError, AttributeError, NotImplementedError, TypeError, AssertionError) as error:
         if changed:
             asked = " and ".join(f"{key}={value}" for key, value in changed.items())
-            raise ConfigError(f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)})") from error
+            raise ConfigError(
+                f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)}); take a ResNet"
+            ) from error
         raise ConfigError(
             f"backbone.name: {name} gives no feature pyramid ({error}); take a convolutional trunk"
         ) from error

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hemline._reading import read_yaml
 from hemline.backbone import Backbone
 from hemline.config import Config, config_text
-from hemline.errors import ConfigError
+from hemline.errors import ConfigError, in_short
 from hemline.heads import HEADS
 from hemline.labels import OF_DATA, load_label_space
 from hemline.model import make_backbone, make_mask_head
@@ -89,7 +89,7 @@ def facts(
         num_classes: Maps that the head answers; as many as the recipe's label space asks for if None.
 
     Raises:
-        ConfigError: the overrides do not fit.
+        ConfigError: the overrides do not fit, or the network cannot read photos of that size.
     """
     config = recipe(name, overrides)
     size = config.canvas if size is None else size
@@ -102,8 +102,13 @@ def facts(
         if "auxiliary" in inspect.signature(HEADS[name]).parameters:
             head = make_mask_head(backbone, recipe(name, [*overrides, "head.auxiliary=false"]), num_classes)
         counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            logits = head.eval()(backbone.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))).logits
+        try:
+            with counter, torch.no_grad():
+                logits = head.eval()(backbone.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))).logits
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise ConfigError(
+                f"{name} on {backbone.name} cannot read photos of {size[0]} x {size[1]} ({in_short(error)})"
+            ) from error
     paper = HEADS[name].paper
     return Facts(
         name=name,
