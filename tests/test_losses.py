@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemline.config import Loss
-from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Batch
+from hemline.data.sample import EITHER, PREDICTED, WHOLE_PHOTO, Batch
 from hemline.labels import LabelSpace
 from hemline.losses import (
     CHOICE,
@@ -19,6 +19,7 @@ from hemline.losses import (
     choice_terms,
     label_terms,
     mask_targets,
+    presence_term,
     region_masks,
     segment_shares,
 )
@@ -215,6 +216,23 @@ def test_of_one_choice_the_true_value_is_to_be_the_largest():
     assert set(terms) == {CHOICE + "pattern"}
     assert terms[CHOICE + "pattern"].known == 1
     assert terms[CHOICE + "pattern"].mean().item() == pytest.approx(math.log(1 + math.exp(2)))
+
+
+def test_the_presence_of_nobody_is_what_its_pixels_are_taught():
+    """Coat and hat answer, a belt is hidden. Nobody is on a photo for sure where a cell is neither and no belt."""
+    rows = {
+        (0, 0, 0): 1, (1, 0, 0): 0, (EITHER, EITHER, 0): 0,     # bare; coat; coat or hat, so somebody
+        (0, 0, 1): None, (-1, 0, 0): None,                      # a belt, whose pixels no answer tells; coat or nobody
+    }  # fmt: skip
+    for row, answer in rows.items():
+        targets = MaskTargets(torch.ones(1, 1, 1, 1), torch.empty(0), torch.empty(0))
+        logits = torch.tensor([[0.0, 0, 0, 3]])
+        told = torch.tensor([[row]], dtype=torch.int8)
+        term = presence_term([logits], targets, told, [0, 1])
+        others = presence_term([logits[:, :3]], targets, told, [0, 1])
+        cost = {None: 0, 1: math.log(1 + math.exp(-3)), 0: math.log(1 + math.exp(3))}[answer]
+        assert (term.total - others.total).item() == pytest.approx(cost, abs=1e-5), row
+        assert (term.known - others.known).item() == (answer is not None), row
 
 
 def test_doubtful_labels_are_smoothed():

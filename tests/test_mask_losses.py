@@ -356,6 +356,21 @@ def test_mixed_precision_stops_before_the_losses(batch):
     assert all(torch.equal(whole[name].total, mixed[name].total) for name in EVERY.of_masks())
 
 
+@pytest.mark.parametrize(
+    ("network", "override", "key"),
+    [
+        ("pspnet", "loss.presence=1", "presence"),
+        ("pspnet", "head.auxiliary=false", "auxiliary"),
+        ("debug", "loss.auxiliary=1", "auxiliary"),
+    ],
+)
+def test_a_recipe_may_not_weigh_an_output_that_its_head_has_not(network, override, key):
+    small = ["labels=outfit5", "canvas=[64,64]", "backbone.pretrained=false", "backbone.name=resnet18"]
+    head = load_config(network, small if network == "pspnet" else []).head.name
+    with pytest.raises(ConfigError, match=rf"loss\.{key}: head {head}, with these options, has no such output; set"):
+        load_config(network, [*(small if network == "pspnet" else []), override])
+
+
 def test_recipes_of_exclusive_masks():
     base = ["labels=outfit5", "masks=exclusive", "canvas=[32,32]"]
     config = load_config("debug", [*base, "loss={bce: 0, cross_entropy: 1, focal: 1, lovasz: 1}"])

@@ -58,15 +58,14 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
         yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
     if not own_head:
         yield from _wrong_options("head", config.head, HEADS)
-        if config.loss.auxiliary + config.loss.presence and not hasattr(HEADS.get(config.head.name), "forward_train"):
-            yield f"loss.auxiliary: head {config.head.name} has no auxiliary outputs; set it and presence to 0"
     yield from wrong_data(config, space)
 
 
 def _wrong_losses(config: Config) -> Iterator[str]:
     """Losses and their options that mean nothing together."""
     loss = config.loss
-    if config.masks == "exclusive":
+    exclusive = config.masks == "exclusive"
+    if exclusive:
         if loss.bce:
             yield "loss.bce: scores each class for itself, masks: exclusive does not; set bce to 0, cross_entropy to 1"
         if loss.focal and loss.focal_alpha is not None:
@@ -78,7 +77,8 @@ def _wrong_losses(config: Config) -> Iterator[str]:
     if loss.class_weights != "none" and not any(weighed.values()):
         yield f"loss.class_weights: weighs {', '.join(weighed)}, which are all 0; raise one, or set it to none"
     if loss.positive_weights != "none" and not loss.bce:
-        yield "loss.positive_weights: weighs bce, which is 0; raise it, or set this to none"
+        repair = "set this to none" if exclusive else "raise it, or set this to none"
+        yield f"loss.positive_weights: weighs bce, which is 0; {repair}"
 
 
 def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:

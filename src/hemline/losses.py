@@ -10,7 +10,7 @@ Shapes: B batch, H W canvas, h w the mask head's size, S segments, R regions, K 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -31,6 +31,7 @@ AUXILIARY = "auxiliary "
 """Begins the names of the terms of a head's auxiliary outputs."""
 PRESENCE = "presence"
 """Names the term of `presence_term`."""
+
 
 class MaskTargets(NamedTuple):
     """What is true of each cell of the mask head's map."""
@@ -226,16 +227,15 @@ def presence_term(logits: Sequence[Tensor], targets: MaskTargets, told: Tensor, 
     it is asked of the semantic encoding loss (EncNet, https://arxiv.org/abs/1803.08904).
 
     Args:
-        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that are none of the competing
-            classes.
+        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that no competing class answers.
         targets: What is true of each cell.
         told: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
         competing: The classes among which a pixel's answer is chosen.
     """
     seen = targets.coverage.sum((2, 3)) > 0                                                         # (B, S)
     if logits[0].shape[1] > told.shape[2]:
-        asked = told[:, :, list(competing)]
-        nobody = torch.where((asked == 0).all(2), 1, torch.where((asked == 1).any(2), 0, -1))
+        allowed = may_be(told, competing)                                                           # (B, S, 1 + C)
+        nobody = torch.where(allowed[:, :, 0], torch.where(allowed[:, :, 1:].any(2), -1, 1), 0)     # (B, S)
         told = torch.cat([told, nobody.to(told.dtype)[:, :, None]], dim=2)
     yes = ((told == 1) & seen[:, :, None]).any(1)                                                   # (B, K)
     no = ((told == 0) | ~seen[:, :, None]).all(1) & seen.any(1, keepdim=True)
@@ -278,11 +278,12 @@ class JointLoss(torch.nn.Module):
         """
         dense, auxiliary = self.network.dense_train(batch.pixels)
         rivals = self.space.competing if self.network.exclusive else None
+        targets_of = cache(partial(mask_targets, batch))                 # auxiliary outputs may be of the same size
         with torch.autocast(batch.pixels.device.type, enabled=False):    # shares and logarithms need float32
-            targets = mask_targets(batch, dense.logits.shape[-2:])
+            targets = targets_of(dense.logits.shape[-2:])
             terms = self._of_masks(dense.logits, targets, batch)
             for i, logits in enumerate(auxiliary.masks if self.loss.auxiliary else ()):
-                of_masks = self._of_masks(logits, mask_targets(batch, logits.shape[-2:]), batch)
+                of_masks = self._of_masks(logits, targets_of(logits.shape[-2:]), batch)
                 terms |= {f"{AUXILIARY}{i} {name}": term for name, term in of_masks.items()}
         if auxiliary.presence and self.loss.presence:
             terms[PRESENCE] = presence_term(auxiliary.presence, targets, batch.targets, self.space.competing)

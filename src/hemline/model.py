@@ -77,11 +77,7 @@ class Network(nn.Module):
 
     def dense_train(self, pixels: Tensor) -> tuple[Dense, Auxiliary]:
         """What `dense` answers, and the head's auxiliary outputs, where it has any."""
-        features = self.backbone(pixels)
-        if not hasattr(self.mask_head, "forward_train"):
-            dense, auxiliary = self.mask_head(features), Auxiliary([])
-        else:
-            dense, auxiliary = self.mask_head.forward_train(features)  # type: ignore[operator]  # nn.Module hides it
+        dense, auxiliary = answer_train(self.mask_head, self.backbone(pixels))
         masks = [self._beside_nobody(logits) for logits in auxiliary.masks]
         return Dense(self._beside_nobody(dense.logits), dense.maps), auxiliary._replace(masks=masks)
 
@@ -117,6 +113,14 @@ class Network(nn.Module):
         best = margins.amax(1, keepdim=True).clamp(min=0)
         answer = (margins > 0).to(logits.dtype) * (margins >= best).to(logits.dtype)
         return answer.view_as(logits)
+
+
+def answer_train(mask_head: nn.Module, features: list[Tensor]) -> tuple[Dense, Auxiliary]:
+    """What a mask head answers in training: its auxiliary outputs too, where it has any."""
+    if not hasattr(mask_head, "forward_train"):
+        return mask_head(features), Auxiliary([])
+    answer: tuple[Dense, Auxiliary] = mask_head.forward_train(features)  # type: ignore[operator]  # nn.Module hides it
+    return answer
 
 
 def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, trunk_weights: bool = True) -> Network:

@@ -120,7 +120,7 @@ def chances(logits: NDArray[np.float32], frame: Frame, canvas: tuple[int, int]) 
     """Probabilities (1 + K, 256, 256) of background and each class, whose logits were brought to that size.
 
     They are the softmax over nobody, whose logit is 0, and the classes, whichever way the masks were trained: so reads
-    `hemline.losses.answer_term`, the cross-entropy of the one answer of each pixel.
+    `hemline.losses.answers`, on which the cross-entropy of the one answer of each pixel rests.
 
     Args:
         logits: (K, h, w) of the competing classes.

@@ -19,7 +19,7 @@ from hemline.checkpoint import load
 from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
-from hemline.model import Network, assemble, make_backbone
+from hemline.model import Network, answer_train, assemble, make_backbone
 from hemline.runtime import default_weights
 from hemline.trunks import OWN_TRUNKS
 
@@ -156,7 +156,11 @@ def _step(config: Config, backbone: Backbone, network: Network | None) -> None:
                 raise ConfigError(f"backbone.name: {backbone.name} puts channels last; take a convolutional trunk")
             if network is not None:
                 reader = "head", config.head.name
-                network.mask_head.train()(features)
+                _, auxiliary = answer_train(network.mask_head.train(), features)
+                for key, outputs in (("auxiliary", auxiliary.masks), ("presence", auxiliary.presence)):
+                    if getattr(config.loss, key) and not outputs:
+                        with_these = f"head {config.head.name}, with these options, has no such output"
+                        raise ConfigError(f"loss.{key}: {with_these}; set it to 0")
     except (RuntimeError, ValueError, AssertionError) as error:
         if photos == 1 and "more than 1 value per channel" in str(error):
             raise ConfigError(
