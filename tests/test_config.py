@@ -247,6 +247,7 @@ def test_every_field_is_documented(cls: type[Any]) -> None:
     ("overrides", "says"),
     [
         (["backbone=vit_tiny_patch16_224"], "backbone.name: the maps of vit_tiny_patch16_224 have strides"),
+        (["backbone=inception_v3", "canvas=[96,96]"], "backbone.name: inception_v3 cuts borders off its maps"),
         (["backbone.pretrained=true"], "backbone.pretrained: timm has no weights of mobilenetv2_035"),
         (["backbone.weights=FILE"], "backbone.weights: FILE is not a state dict of mobilenetv2_035"),
         (["head.widths=[1]"], "head: unet: widths [1] must have 3 entries"),

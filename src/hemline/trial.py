@@ -154,6 +154,8 @@ def _step(config: Config, backbone: Backbone, network: Network | None) -> None:
             features = backbone.train()(torch.zeros(photos, height, width, 3, dtype=torch.uint8))
             if [x.shape[1] for x in features] != backbone.channels:
                 raise ConfigError(f"backbone.name: {backbone.name} puts channels last; take a convolutional trunk")
+            if any(x.shape[2] * stride != height for x, stride in zip(features, backbone.strides, strict=True)):
+                raise ConfigError(f"backbone.name: {backbone.name} cuts borders off its maps; take a trunk that pads")
             if network is not None:
                 reader = "head", config.head.name
                 _, auxiliary = answer_train(network.mask_head.train(), features)
