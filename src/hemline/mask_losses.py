@@ -34,8 +34,8 @@ SMOOTH = 1.0
 LEAST_AREA = 0.5
 """Cells above which a class is there."""
 LEAST_LIKELY = 1e-6
-"""Added to probabilities before their logarithm: a cell costs 13.8 at most, and where its truth is less likely than this,
-the slope fades."""
+"""Added to probabilities before their logarithm: a cell costs 13.8 at most, and where its truth is less likely than
+this, the slope fades."""
 
 
 class Term(NamedTuple):
