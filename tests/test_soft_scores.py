@@ -155,6 +155,18 @@ def test_nothing_is_said_of_them_unless_asked(weights: Path) -> None:
     assert not [table for table in report_table(report) if "soft" in str(table.title)]
 
 
+def test_a_set_that_cannot_be_scored_says_so(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One photo, of which nothing is known."""
+    unknown = coat_and_shoe(1)
+    unknown.targets[:] = -1
+    monkeypatch.setitem(DATASETS, "toy", lambda path, space: Toy([unknown]))
+    command = ["evaluate", str(weights), "--data", "toy", "--split", "all", "--no-transplant", "--json"]
+    for more, said in (([], False), (["--protocol", "seed3"], True)):
+        ran = CliRunner().invoke(app, [*command, *more], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.stderr
+        assert ("toy: no pixel's class is known" in " ".join(ran.stderr.split())) == said
+
+
 def test_the_command_line_asks_by_name(weights: Path) -> None:
     command = ["evaluate", str(weights), "--data", "toy", "--split", "all", "--no-transplant", "--json"]
     for more, there in (([], False), (["--protocol", "seed3"], True)):

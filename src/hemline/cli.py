@@ -259,6 +259,9 @@ def evaluate(
                 soft=protocol is not None,
                 progress=counter,
             )
+        for part in report.sets:
+            if protocol is not None and part.soft is None:
+                console.note(f"{part.name}: no pixel's class is known here, so {protocol.value} has no scores")
         if as_json:
             console.plain_json(report.to_dict())
         else:

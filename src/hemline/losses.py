@@ -227,7 +227,7 @@ def presence_term(logits: Sequence[Tensor], targets: MaskTargets, told: Tensor, 
     it is asked of the semantic encoding loss (EncNet, https://arxiv.org/abs/1803.08904).
 
     Args:
-        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that nothing competing answers.
+        logits: One or more of (B, K), or (B, K + 1) where the last is nobody: of pixels that no class answers.
         targets: What is true of each cell.
         told: (B, S, K) 1, 0, -1 or `EITHER`: what each segment's pixels say of each class.
         competing: The classes among which a pixel's answer is chosen.
