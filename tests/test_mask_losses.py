@@ -362,6 +362,7 @@ def test_mixed_precision_stops_before_the_losses(batch):
         ("pspnet", "loss.presence=1", "presence"),
         ("pspnet", "head.auxiliary=false", "auxiliary"),
         ("debug", "loss.auxiliary=1", "auxiliary"),
+        ("debug", "loss={auxiliary: 1, presence: 1}", "auxiliary and loss.presence"),
     ],
 )
 def test_a_recipe_may_not_weigh_an_output_that_its_head_has_not(network, override, key):

@@ -159,10 +159,12 @@ def _step(config: Config, backbone: Backbone, network: Network | None) -> None:
             if network is not None:
                 reader = "head", config.head.name
                 _, auxiliary = answer_train(network.mask_head.train(), features)
-                for key, outputs in (("auxiliary", auxiliary.masks), ("presence", auxiliary.presence)):
-                    if getattr(config.loss, key) and not outputs:
-                        with_these = f"head {config.head.name}, with these options, has no such output"
-                        raise ConfigError(f"loss.{key}: {with_these}; set it to 0")
+                outputs = {"auxiliary": auxiliary.masks, "presence": auxiliary.presence}
+                lacking = [key for key, each in outputs.items() if getattr(config.loss, key) and not each]
+                if lacking:
+                    keys, them = " and loss.".join(lacking), "it" if len(lacking) == 1 else "them"
+                    with_these = f"head {config.head.name}, with these options, has no such output"
+                    raise ConfigError(f"loss.{keys}: {with_these}; set {them} to 0")
     except (RuntimeError, ValueError, AssertionError) as error:
         if photos == 1 and "more than 1 value per channel" in str(error):
             raise ConfigError(
