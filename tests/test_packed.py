@@ -79,7 +79,7 @@ def test_long_counts(counts, covered_first):
 
 
 def test_the_published_example():
-    borders = borders_of_text("2 3", (3, 4))                 # ARCHITECTURES: pixels (1,0), (2,0), (0,1)
+    borders = borders_of_text("2 3", (3, 4))                 # pixels (1,0), (2,0), (0,1)
     assert np.argwhere(painted(borders, (3, 4))).tolist() == [[0, 1], [1, 0], [2, 0]]
     assert text_of_borders(borders) == "2 3"
 
