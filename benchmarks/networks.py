@@ -41,10 +41,10 @@ UNMEASURED = "not yet measured"
 OPENING = """\
 # Networks
 
-The networks that this field is built on, each as its paper or its authors' code has it, beside `unet`, our default,
-which is made light for a CPU. All stand on one footing: the same data, labels, losses, metrics and label heads.
-`hemline train NETWORK data=NAME:PATH` trains one; `hemline configs NETWORK` prints its recipe; `hemline models` counts
-it at any size. What stands under a name is a variant: set it in the recipe.
+The networks that this field is built on, each as its paper or its authors' code has it (the head's file says where it
+is our reading), beside `unet`, our default, made light for a CPU. All stand on one footing: the same data, labels,
+losses, metrics and label heads. `hemline train NETWORK data=NAME:PATH` trains one; `hemline configs NETWORK` prints its
+recipe; `hemline models` counts it at any size. What stands under a name is a variant: set it in the recipe.
 
 | network | paper | trunk | parameters, M | multiply-adds, G | stride | time | mean IoU |
 |---|---|---|---:|---:|---:|---:|---|
@@ -90,25 +90,27 @@ def keep(results: Results) -> None:
 def time_all(args: argparse.Namespace, results: Results) -> None:
     """The time of each network and variant for one photo, beside the default's."""
     torch.set_num_threads(args.threads)
-    default = runner(DEFAULT, ())
+    networks = every_network(size=CANVAS)
+    default = runner(next(x for x in networks if x.name == DEFAULT))
     ratios = {}
-    for x in every_network(size=CANVAS):
+    for x in networks:
         row = " ".join((x.name, *x.overrides))
-        ratios[row] = compare(runner(x.name, x.overrides), default, args.rounds)
+        ratios[row] = compare(runner(x), default, args.rounds)
         print("  {:<60}{:>8.2f}  {:.2f} to {:.2f}".format(row, *ratios[row]), flush=True)
     results["time"] = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__, "ratios": ratios}
     keep(results)
 
 
-def runner(name: str, overrides: tuple[str, ...]) -> Callable[[], object]:
+def runner(network: Facts) -> Callable[[], object]:
     """A call that reads one photo with a network: trunk and mask head."""
     torch.manual_seed(0)
-    network = nn.Sequential(*parts(recipe(name, overrides), 29)).eval().to(memory_format=torch.channels_last)
+    both = nn.Sequential(*parts(recipe(network.name, network.overrides), network.num_classes))
+    both.eval().to(memory_format=torch.channels_last)
     photo = torch.randint(0, 256, (1, *CANVAS, 3), dtype=torch.uint8)
 
     def run() -> object:
         with torch.inference_mode():
-            return network(photo)
+            return both(photo)
 
     return run
 

@@ -14,7 +14,8 @@ finished logits, any photo from 32 pixels a side on, and `forward` never asks wh
 
 A head's options are its keyword-only arguments; the `head:` block of a recipe is checked against that signature. The
 last layer, where it is a single convolution, is called `classifier`: weights of another label space begin it by name.
-A head of one's own, given to `hemline.train.train`, may be any `nn.Module` with `map_channels` and `forward`.
+A head of one's own, given to `hemline.train.train`, may be any `nn.Module` with `map_channels` and `forward`. With
+`masks: exclusive` it answers one map more, the last, of nobody.
 
 A **label head** reads those maps under N masks: `forward(maps, masks) -> (B, N, L)` label logits.
 

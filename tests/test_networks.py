@@ -85,7 +85,7 @@ def test_scores_begin_near_zero(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_same_answer_twice_after_a_round_trip_and_nearly_in_bfloat16(name):
+def test_the_same_answer_twice_and_after_a_round_trip_and_a_finite_one_in_bfloat16(name):
     seen = walk(name)
     head = seen.network.mask_head.eval()
     other = copy.deepcopy(head)

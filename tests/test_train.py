@@ -198,6 +198,16 @@ def test_own_head(config):
     assert network.mask_head.classifier.in_channels == 8
 
 
+@pytest.mark.parametrize(("masks", "says"), [("overlapping", "must answer 29$"), ("exclusive", "30, nobody the last$")])
+def test_own_head_that_answers_too_few_maps(config, masks, says):
+    from hemline.backbone import Backbone
+
+    backbone = Backbone("mobilenetv2_035")
+    head = UNet(backbone.channels, backbone.strides, 28, widths=[8, 8, 8])
+    with pytest.raises(ConfigError, match=says):
+        train(replace(config, masks=masks, loss=Loss(bce=0, cross_entropy=1)), head=head)
+
+
 def test_starting_from_weights_keeps_what_fits(config):
     first = train(replace(config, epochs=1))
     state, _ = load(first)

@@ -6,7 +6,7 @@ Shapes: K mask classes, h w the mask head's map, H W photo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -59,6 +59,14 @@ def logit(probability: ArrayLike) -> NDArray[np.float32]:
 def sigmoid(x: ArrayLike) -> NDArray[np.float32]:
     """The probability of logits, infinite ones too."""
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * np.asarray(x, np.float32)), np.float32)
+
+
+def rivals(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """(K, H, W) logits -> (1 + K, H, W) the softmax over nobody, whose logit is 0, and the classes; -inf never wins."""
+    scores = np.concatenate([np.zeros_like(logits[:1]), logits])
+    odds = np.exp(scores - scores.max(0))
+    chance: NDArray[np.floating[Any]] = odds / odds.sum(0)
+    return chance
 
 
 def find_regions(maps: Maps, wanted: int) -> dict[int, Region]:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from hemline._exits import clean_exit, needs_train
+from hemline.data_commands.cli import FLAG
 
 app = typer.Typer()
-FLAG = ""  # a flag takes no value, so its help names none
 
 
 @app.command()

@@ -83,6 +83,10 @@ class Network(nn.Module):
 
     def _beside_nobody(self, logits: Tensor) -> Tensor:
         """(B, K, h, w), or (B, K + 1, h, w) where nobody is the last -> (B, K, h, w), nobody being 0."""
+        asked = len(self.competing) + self.exclusive
+        if logits.shape[1] != asked:                     # of a head of one's own
+            nobody = ", nobody the last" if self.exclusive else ""
+            raise ConfigError(f"head: it answers {logits.shape[1]} maps, and must answer {asked}{nobody}")
         return logits[:, :-1] - logits[:, -1:] if self.exclusive else logits
 
     def forward(self, pixels: Tensor, valid: Tensor) -> Output:

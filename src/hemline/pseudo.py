@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemline._regions import rivals
 from hemline.data import VALIDATION_SHARE, as_trained, build_dataset, split_indices, wrong_sets
 from hemline.data.pseudo import NOBODY, ONE_OF, UNSURE
 from hemline.data.sample import Sample
@@ -130,7 +131,8 @@ def draw(
         peak = logits[k].max()
         if k < num and labels[k] == 1 and FAINT < peak < CLEAR:
             logits[k] += CLEAR - peak
-    chance = _softmax(logits, space.competing)
+    kept = np.isin(np.arange(len(logits)), space.competing)[:, None, None]
+    chance = rivals(np.where(kept, logits, -np.inf))     # (1 + K, H, W), nobody first
     named, either = _named(chance, labels, one_of, space)
     taken = _taken_for(space, named | {k for group in either for k in group})
     allowed = np.zeros(len(chance), bool)
@@ -194,15 +196,6 @@ def _logits(photo: NDArray[np.uint8], answer: Runtime, metadata: Metadata) -> ND
     masks = answer(*views).masks
     size = canvas.frame.height, canvas.frame.width
     return unplace((masks[0] + masks[1][..., ::-1]) / 2, canvas.frame, metadata.canvas, size)
-
-
-def _softmax(logits: NDArray[np.float32], competing: Sequence[int]) -> NDArray[np.float32]:
-    """(1 + K, H, W) probabilities: of nobody, whose logit is 0, then of each class; 0 of those that do not compete."""
-    scores = np.concatenate([np.zeros_like(logits[:1]), logits])
-    scores[[1 + k for k in range(len(logits)) if k not in set(competing)]] = -np.inf
-    odds = np.exp(scores - scores.max(0))
-    chance: NDArray[np.float32] = odds / odds.sum(0)
-    return chance
 
 
 def _claim(out: Path, about: dict[str, object]) -> None:

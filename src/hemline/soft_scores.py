@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline._regions import rivals
 from hemline.metrics import IGNORED
 from hemline.photo import Frame, unplace
 
@@ -116,7 +117,7 @@ def soft_scores(summed: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([iou, f1])
 
 
-def chances(logits: NDArray[np.float32], frame: Frame, canvas: tuple[int, int]) -> NDArray[np.float64]:
+def chances(logits: NDArray[np.float32], frame: Frame, canvas: tuple[int, int]) -> NDArray[np.floating[Any]]:
     """Probabilities (1 + K, 256, 256) of background and each class, whose logits were brought to that size.
 
     They are the softmax over nobody, whose logit is 0, and the classes, whichever way the masks were trained: so reads
@@ -127,11 +128,7 @@ def chances(logits: NDArray[np.float32], frame: Frame, canvas: tuple[int, int]) 
         frame: Where the photo lies on the canvas.
         canvas: (height, width).
     """
-    scores = unplace(logits, frame, canvas, (SIDE, SIDE)).astype(np.float64)
-    scores = np.concatenate([np.zeros((1, SIDE, SIDE)), scores])
-    odds = np.exp(scores - scores.max(0))
-    chance: NDArray[np.float64] = odds / odds.sum(0)
-    return chance
+    return rivals(unplace(logits, frame, canvas, (SIDE, SIDE)).astype(np.float64))
 
 
 def squashed(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
