@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard
+from typing import Any, BinaryIO, Literal, TypeGuard
 
 from hemline.errors import LabelError, WeightsError
 from hemline.labels import LabelSpace, load_label_space
@@ -48,6 +48,14 @@ class Metadata:
     """(K,) probabilities above which a pixel may belong to each mask class; 1.0 never, 0.0 always."""
     label_thresholds: tuple[float, ...]
     """(L,) probabilities above which a label is reported, of the photo and of a garment alike."""
+    finds: Literal["classes", "instances"] = "classes"
+    """What the network answers: a map for each class, or garments one by one."""
+    instance_scores: tuple[float, ...] = ()
+    """(C,) least score of a garment of each category, found one by one, that is reported; none has one where empty."""
+    instance_areas: tuple[float, ...] = ()
+    """(C,) least share of the photo that such a garment covers; none has one where empty."""
+    pairs: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of each category, how many garments in the training photos carry each attribute, by name."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """The configuration they were trained with, as it ran."""
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +84,16 @@ class Metadata:
                 raise WeightsError(
                     f"metadata of {self.name!r}: {key} must be {count} probabilities from 0 to 1, "
                     f"one for each channel of label space {self.labels.name!r}"
+                )
+        if self.finds not in ("classes", "instances"):
+            raise WeightsError(f"metadata of {self.name!r}: finds {self.finds!r} is neither classes nor instances")
+        categories = len(self.labels.categories)
+        for key in ("instance_scores", "instance_areas"):
+            values = getattr(self, key)
+            if values and (len(values) != categories or not all(_is_number(x) and 0 <= x <= 1 for x in values)):
+                raise WeightsError(
+                    f"metadata of {self.name!r}: {key} must be {categories} numbers from 0 to 1, "
+                    f"one for each category of label space {self.labels.name!r}, or none"
                 )
 
     def to_json(self) -> str:
@@ -279,6 +297,10 @@ _KINDS: dict[str, type[Any]] = {
     "canvas": list,
     "mask_thresholds": list,
     "label_thresholds": list,
+    "finds": str,
+    "instance_scores": list,
+    "instance_areas": list,
+    "pairs": dict,
     "recipe": dict,
     "metrics": dict,
     "data": list,
@@ -287,6 +309,7 @@ _KINDS: dict[str, type[Any]] = {
     "format_version": int,
     "weights_sha256": str,
 }
+_TUPLES = ("canvas", "mask_thresholds", "label_thresholds", "instance_scores", "instance_areas")
 _REQUIRED = ("name", "labels", "canvas", "mask_thresholds", "label_thresholds")
 
 
@@ -302,7 +325,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     if wrong := [key for key, kind in _KINDS.items() if key in values and not isinstance(values[key], kind)]:
         raise TypeError(f"{', '.join(wrong)} of another type than expected")
     typed = {key: values[key] for key in _KINDS if key in values}
-    typed |= {key: tuple(values[key]) for key in ("canvas", "mask_thresholds", "label_thresholds")}
+    typed |= {key: tuple(values[key]) for key in _TUPLES if key in values}
     return typed | {"labels": LabelSpace.from_dict(values["labels"])}
 
 

@@ -19,7 +19,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,21 @@ class Answer(NamedTuple):
     """(B, 1 + K, L) logits: of the whole photo, then under the mask of each class; an empty mask means nothing."""
 
 
+class Detections(NamedTuple):
+    """What a network that finds instances answers for one photo, surest first."""
+
+    boxes: NDArray[np.float32]
+    """(N, 4) x0, y0, x1, y1 in pixels of the canvas."""
+    classes: NDArray[np.int64]
+    """(N,) positions in `LabelSpace.categories`."""
+    scores: NDArray[np.float32]
+    """(N,) probabilities."""
+    masks: NDArray[np.float32]
+    """(N, m, m) probability that each cell of the box is the garment."""
+    labels: NDArray[np.float32]
+    """(1 + N, L) logits: of the whole photo, then of each garment."""
+
+
 class Runtime(Protocol):
     """Something that runs one network; build it with `open_runtime`."""
 
@@ -56,6 +71,19 @@ class Runtime(Protocol):
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W), 1 on the photo -> `Answer`."""
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """Something that runs one network that finds instances; `open_runtime` builds it for such weights."""
+
+    name: str
+    """`torch`."""
+    device: str
+    """`cpu` or `cuda`."""
+
+    def find(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> list[Detections]:
+        """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W), 1 on the photo -> what each photo shows."""
 
 
 def default_weights(suffix: Literal[".onnx", ".safetensors"] = ".onnx") -> Path:

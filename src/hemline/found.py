@@ -1,0 +1,91 @@
+"""Garments that were found in one photo, one by one, whatever network found them: what `hemline.result` reports.
+
+Shapes: N garments, L labels, H W photo, h w a garment's box, m side of a mask's own grid.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hemline.masks import Mask
+from hemline.photo import Frame
+from hemline.runtime import Detections
+
+MASK_PROBABILITY = 0.5
+"""Above it, a pixel within a found box is the garment."""
+
+
+class Found(NamedTuple):
+    """One garment, before thresholds choose."""
+
+    category: int
+    """Its position in `LabelSpace.categories`."""
+    score: float
+    """0..1."""
+    box: tuple[int, int, int, int]
+    """(x, y, width, height) in pixels, around the mask."""
+    crop: Mask
+    """(height, width) of the box: True on the garment, somewhere at least."""
+    labels: NDArray[np.float32]
+    """(L,) logits of what is said of it."""
+
+    def mask(self, size: tuple[int, int]) -> Mask:
+        """(H, W) True on the garment, in a photo of that size."""
+        whole = np.zeros(size, np.bool_)
+        x, y, width, height = self.box
+        whole[y : y + height, x : x + width] = self.crop
+        return whole
+
+
+def of_detections(detections: Detections, frame: Frame) -> list[Found]:
+    """What an instance network answers on the canvas -> garments of the photo, surest first.
+
+    A mask's cells are read bilinearly at the middle of each pixel of its box. What has no pixel is left out.
+
+    Args:
+        detections: Of one photo.
+        frame: Where the photo lies on the canvas.
+    """
+    found = []
+    for i in np.argsort(-detections.scores, kind="stable").tolist():
+        drawn = _paste(detections.masks[i], detections.boxes[i], frame)
+        if drawn is not None:
+            box, crop = drawn
+            found.append(
+                Found(int(detections.classes[i]), float(detections.scores[i]), box, crop, detections.labels[1 + i])
+            )
+    return found
+
+
+def _paste(
+    cells: NDArray[np.float32], box: NDArray[np.float32], frame: Frame
+) -> tuple[tuple[int, int, int, int], Mask] | None:
+    """The box around the pixels of a mask, and they; None where there are none.
+
+    Args:
+        cells: (m, m) probabilities.
+        box: (4,) x0, y0, x1, y1 on the canvas.
+        frame: Where the photo lies on the canvas.
+    """
+    scale = np.array([frame.photo_width / frame.width, frame.photo_height / frame.height] * 2)
+    x0, y0, x1, y1 = ((box - [frame.left, frame.top, frame.left, frame.top]) * scale).tolist()
+    left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+    right, bottom = min(frame.photo_width, int(np.ceil(x1))), min(frame.photo_height, int(np.ceil(y1)))
+    if right <= left or bottom <= top or x1 <= x0 or y1 <= y0:
+        return None
+    across, down = cells.shape[1] / (x1 - x0), cells.shape[0] / (y1 - y0)
+    to_cells = np.array(
+        [[across, 0, (left + 0.5 - x0) * across - 0.5], [0, down, (top + 0.5 - y0) * down - 0.5]], np.float64
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (right - left, bottom - top)
+    chance = cv2.warpAffine(cells, to_cells, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    mask = np.asarray(chance) > MASK_PROBABILITY
+    if not mask.any():
+        return None
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (left + x, top + y, width, height), mask[y : y + height, x : x + width]
