@@ -37,6 +37,7 @@ from hemline.heads.exfuse import ExFuse
 from hemline.heads.fc_densenet import FCDenseNet
 from hemline.heads.fcn import FCN
 from hemline.heads.frrn import FRRN
+from hemline.heads.mask_rcnn import MaskRCNN
 from hemline.heads.multilabel import MultiLabel
 from hemline.heads.pspnet import PSPNet
 from hemline.heads.refinenet import RefineNet
@@ -56,6 +57,7 @@ HEADS: dict[str, type[MaskHead] | type[InstanceHead]] = {
     "fc_densenet": FCDenseNet,
     "fcn": FCN,
     "frrn": FRRN,
+    "mask_rcnn": MaskRCNN,
     "pspnet": PSPNet,
     "refinenet": RefineNet,
     "segnet": SegNet,
@@ -65,6 +67,14 @@ HEADS: dict[str, type[MaskHead] | type[InstanceHead]] = {
 }
 
 __all__ = [
-    "HEADS", "Auxiliary", "Dense", "Detections", "InstanceHead", "Instances", "MaskHead", "MultiLabel", "Paper",
+    "HEADS",
+    "Auxiliary",
+    "Dense",
+    "Detections",
+    "InstanceHead",
+    "Instances",
+    "MaskHead",
+    "MultiLabel",
+    "Paper",
     "Target",
-]  # fmt: skip
+]
