@@ -8,10 +8,10 @@ from hemline.config import Loss
 from hemline.data.augment import place_sample
 from hemline.data.sample import EITHER, PREDICTED, WHOLE_PHOTO, Region, Sample, collate
 from hemline.found import of_detections
-from hemline.heads import Detections
+from hemline.heads import Detections, InstanceHead
 from hemline.instance_losses import INSTANCES, InstanceLoss, boxes_of, targets_of
-from hemline.instance_model import FAR, frames_of, lay
-from hemline.photo import Frame, place
+from hemline.instance_model import FAR, InstanceNetwork, frames_of, lay
+from hemline.photo import Canvas, Frame, place
 from hemline.result import read_detections
 from hemline.runtime import Detections as Arrays
 from tests.seeing import Reading, Seeing, seeing
@@ -52,7 +52,7 @@ def test_laying_many_is_laying_each() -> None:
         assert torch.equal(lay(one, torch.Size((32, 32)), torch.Size((8, 8)))[0], together[i])
 
 
-def answer(sample: Sample, head=Seeing):
+def answer(sample: Sample, head: type[InstanceHead] = Seeing) -> tuple[InstanceNetwork, Canvas, Arrays]:
     network = seeing(SPACE, head)
     placed = place(sample.photo, (32, 32))
     return network, placed, network.find(placed.pixels[None], placed.valid[None])[0]
@@ -68,7 +68,7 @@ def test_labels_of_an_instance_are_pooled_under_its_own_mask() -> None:
         mask[0, 0, rows] = 1
         with torch.inference_mode():
             want = network.label_head(maps, mask)[0, 0]
-        np.testing.assert_allclose(found.labels[i], want, atol=1e-5)
+        np.testing.assert_allclose(found.labels[i], want.numpy(), atol=1e-5)
 
 
 def test_a_head_that_reads_attributes_is_believed() -> None:
@@ -86,8 +86,8 @@ def test_an_answer_is_the_same_beside_another() -> None:
     network = seeing(SPACE)
     alone = network.find(one.pixels[None], one.valid[None])[0]
     beside = network.find(np.stack([other.pixels, one.pixels]), np.stack([other.valid, one.valid]))[1]
-    for a, b in zip(alone, beside, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    for field in Arrays._fields:
+        np.testing.assert_allclose(getattr(alone, field), getattr(beside, field), atol=1e-5)
 
 
 def tagged(labels) -> Sample:
