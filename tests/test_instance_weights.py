@@ -1,4 +1,4 @@
-"""Weights whose network finds instances: through the commands and the API, to the same `Result`; and what refuses them."""
+"""Weights whose network finds instances: through commands and API to the same `Result`; and what refuses them."""
 
 import json
 from dataclasses import replace
@@ -102,7 +102,7 @@ def test_what_needs_maps_of_classes_refuses_them(weights: Path, tmp_path: Path) 
     metadata = read_metadata(weights)
     with pytest.raises(ConfigError, match="flip averages maps of classes; weights finder find instances: leave it out"):
         Tagger.load(weights, device="cpu", flip=True)
-    with pytest.raises(DeviceError, match="runtime openvino cannot run .*finder.safetensors, whose network finds"):
+    with pytest.raises(DeviceError, match=r"runtime openvino cannot run .*finder.safetensors, whose network finds"):
         Tagger.load(weights, runtime="openvino")
     for refused in (
         lambda: export(weights, tmp_path / "graph.onnx"),
