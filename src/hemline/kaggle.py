@@ -11,9 +11,10 @@ counted from 1, down the columns (`hemline.borders`). `ClassId` is a category's 
 as in "13_5_20", in 2020 they stand in `AttributesIds`, as in "5,20". A photo where nothing is found has a row without
 pixels. Ids are the publisher's: of `imaterialist2019` in 2019, of `fashionpedia` in 2020.
 
-Kaggle's own pages can no longer be read by all; this is what participants wrote and sent in: the winners of 2019
-(amirassov/kaggle-imaterialist, which keeps masks apart by category alone) and of 2020 (apls777/
-kaggle-imaterialist2020-model), and Julienbeaulieu/iMaterialist2020-Image-Segmentation-on-Detectron2.
+This is what participants wrote and sent in: the winners of 2019 (amirassov/kaggle-imaterialist, which keeps masks
+apart category by category) and of 2020 (apls777/kaggle-imaterialist2020-model), and Julienbeaulieu/
+iMaterialist2020-Image-Segmentation-on-Detectron2. How Kaggle itself made its small masks is not known; here each pixel
+is that of the large mask at its middle, as the winner of 2020 did.
 
 Shapes: H W photo or mask.
 """
@@ -58,9 +59,9 @@ def submission_size(height: int, width: int, year: Year) -> tuple[int, int]:
     """(H, W) of the masks that are submitted for a photo of that size."""
     if year == 2019:
         return SIDE_2019, SIDE_2019
-    if width > height:                                    # rounded as the winner's code does, to the last bit
-        return max(1, int(height / (width / LONG_SIDE_2020))), LONG_SIDE_2020
-    return LONG_SIDE_2020, max(1, int(width / (height / LONG_SIDE_2020)))
+    if width > height:
+        return max(1, height * LONG_SIDE_2020 // width), LONG_SIDE_2020
+    return LONG_SIDE_2020, max(1, width * LONG_SIDE_2020 // height)
 
 
 def image_id(photo: str, year: Year) -> str:

@@ -53,10 +53,11 @@ class Submission:
         first: dict[str, str] = {}
         for photo in photos:
             id = self.ids[photo] = image_id(photo, year)
-            if first.setdefault(id, photo) != photo:
+            if id in first:
                 raise HemlineError(
-                    f"{first[id]} and {photo} are both {id!r} to Kaggle, and rows could not be told apart: rename one"
+                    f"{first[id]} and {photo} are both {id!r} to Kaggle, which tells rows apart by it: rename one"
                 )
+            first[id] = photo
 
     def __enter__(self) -> Submission:
         try:
