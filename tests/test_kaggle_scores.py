@@ -229,7 +229,7 @@ def test_a_validation_set_takes_seconds():
     for _ in range(1158):
         def ellipse():
             y, x = np.ogrid[:512, :512]
-            cy, cx, ry, rx = *rng.integers(60, 450, 2), *rng.integers(8, 150, 2)
+            (cy, cx), (ry, rx) = rng.integers(60, 450, 2), rng.integers(8, 150, 2)
             mask = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
             return of_mask(mask, int(rng.integers(46)), rng.permutation(294)[:4].tolist())
 

@@ -123,7 +123,7 @@ def test_what_is_written_is_read(tmp_path_factory: Any, layers: Any, scores: lis
     path = tmp_path_factory.mktemp("kaggle") / "s.csv"
     garments = [garment(COAT + i // 2, s, m, i) for i, (s, m) in enumerate(zip(scores, layers, strict=True))]
     written(path, year, result("a.jpg", *garments, size=layers.shape[1:]))
-    size = submission_size(*layers.shape[1:], year)
+    size = submission_size(layers.shape[1], layers.shape[2], year)
     id = "a.jpg" if year == 2019 else "a"
     found = {next(iter(x.attributes)): x for x in read_submission(path, year, {id: size})[id]}   # refuses shared pixels
     for i, one in enumerate(garments):
@@ -233,7 +233,7 @@ def test_predict(year: Any, tmp_path: Path) -> None:
     expected[height * 4 // 60 : height * 18 // 60, width * 8 // 48 : width * 40 // 48] = True
     assert (inside & expected).sum() / (inside | expected).sum() > 0.8
     first, second = (x.id for x in words(year).labels)
-    assert (jacket.attributes, pants.attributes) == ({first}, {second})
+    assert [jacket.attributes, pants.attributes] == [frozenset([first]), frozenset([second])]
 
 
 def test_where_it_is_written(year: int, tmp_path: Path) -> None:
