@@ -122,7 +122,8 @@ def test_masks_are_those_of_the_slow_reference(
         if 4 * y + 4 > frame.top and 4 * y < frame.top + frame.height
         and 4 * x + 4 > frame.left and 4 * x < frame.left + frame.width
     ]  # fmt: skip
-    full, expected = unplace(masks, frame, (32, 32)), {}
+    full = unplace(masks, frame, (32, 32))
+    expected: dict[int, tuple[set[tuple[int, int]], float]] = {}
     for layer in EXCLUSIVE if exclusive else LAYERS:
         expected |= slow_masks(full, thresholds, slow_contenders(inside, thresholds, layer))
     shown = {c.name: c.index for c in SPACE.categories if c.shown}
