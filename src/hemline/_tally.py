@@ -25,15 +25,27 @@ from hemline.thresholds import NEVER, best_thresholds
 from hemline.transplant import Transplant
 
 
-def truth_map(sample: Sample, space: LabelSpace) -> NDArray[np.uint8]:
-    """What each pixel is: (H, W) 0 background, 1 + i the class `space.competing[i]`, or `IGNORED`.
+def truth_map(sample: Sample, space: LabelSpace, layer: Sequence[int] | None = None) -> NDArray[np.uint8]:
+    """What each pixel is: (H, W) 0 background, 1 + i the class `layer[i]`, or `IGNORED`.
 
     A segment is a class where exactly one competing class is true of it; background where all of them are false and
     no hidden class is true; and ignored otherwise: it may be one thing or another, or is something that no answer says.
+    Where garments and parts compete, what is both is the part, which lies on top.
+
+    Args:
+        sample: What is drawn.
+        space: Its label space.
+        layer: The classes that compete (`Metadata.layers`); those of garments and pixels if None.
     """
-    competing = sample.targets[:, list(space.competing)]
+    layer = space.layers[0] if layer is None else layer
+    competing = sample.targets[:, list(layer)]
+    part = np.isin(layer, list(space.parts))
+    if part.any() and not part.all():
+        covered = (competing[:, part] == 1).any(1)
+        competing[np.ix_(covered, ~part)] = 0
+    hidden = [k for k in range(space.num_masks) if k not in space.competing]
     one = (competing == 1).sum(1) == 1
-    nothing = (competing == 0).all(1) & ~(sample.targets == 1).any(1)
+    nothing = (competing == 0).all(1) & ~(sample.targets[:, hidden] == 1).any(1)
     classes = np.where(one, 1 + (competing == 1).argmax(1), np.where(nothing, 0, IGNORED)).astype(np.uint8)
     return classes[sample.segments]
 
@@ -53,7 +65,8 @@ class Tally:
     """None where nobody asked for these scores."""
     photos: int = 0
     missed: int = 0
-    masks: MaskScores = field(init=False)
+    masks: list[MaskScores] = field(init=False)
+    """Of each layer: of garments and pixels, then of parts; of all together where masks are exclusive."""
     whole: LabelScores = field(init=False)
     """Labels of the whole photo."""
     garments: LabelScores = field(init=False)
@@ -62,7 +75,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         space = self.metadata.labels
-        self.masks = MaskScores(class_names(space))
+        self.masks = [MaskScores(class_names(space, layer)) for layer in self.metadata.layers]
         names = [c.name for c in space.categories] + [label.name for label in space.labels]
         choices = {group.name: space.label_slices[group.name] for group in space.groups if group.choice == "one"}
         self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
@@ -71,13 +84,17 @@ class Tally:
     def add(self, sample: Sample, frame: Frame, masks: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
         """Count one photo and the logits (K, h, w) and (1 + K, L) that answer it."""
         space = self.metadata.labels
-        maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), space.competing)
-        answered, truth_of_pixels = _class_map(maps), truth_map(sample, space)
-        self.masks.update(answered, truth_of_pixels)
+        maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), self.metadata.layers)
+        pooled: dict[int, int] = {}                      # the pixels of each class under whose mask labels are pooled
+        for layer, of_layer in zip(maps.layers, self.masks, strict=True):
+            answered = _class_map(maps, layer)
+            of_layer.update(answered, truth_map(sample, space, layer))
+            area = np.bincount(answered.ravel(), minlength=1 + len(layer))
+            pooled |= {k: int(area[1 + layer.index(k)]) for k in contenders(maps, layer)}
         if self.soft is not None:
-            competing = masks[list(space.competing)]
-            self.soft.update(chances(competing, frame, self.metadata.canvas), squashed(truth_of_pixels))
-        pooled = set(contenders(maps))
+            garments = list(maps.layers[0])
+            truth_of_pixels = truth_map(sample, space, garments)
+            self.soft.update(chances(masks[garments], frame, self.metadata.canvas), squashed(truth_of_pixels))
         whole = [region for region in sample.regions if region.segments == WHOLE_PHOTO and not region.doubt]
         if whole:
             rows = np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack([r.labels for r in whole])
@@ -92,8 +109,7 @@ class Tally:
             may_be = _categories_of(region, sample, space)
             found = [k for k in may_be if k in pooled]
             if len(found) > 1:                           # `PREDICTED`: the garment spoken of is the largest of them
-                area = np.bincount(answered.ravel(), minlength=1 + len(space.competing))
-                found = [max(found, key=lambda k: int(area[1 + space.competing.index(k)]))]
+                found = [max(found, key=lambda k: pooled[k])]
             truth = _attributes_of(region, found or may_be, space)
             if (truth >= 0).any() and not region.doubt:
                 self.missed += not found                 # no garment, no attribute: its scores are 0
@@ -107,14 +123,15 @@ class Tally:
 
     def report(self) -> SetReport:
         classes = protocol()["masks"]["classes"]
-        by_protocol = self.name == "ccp" and set(classes) == set(self.masks.classes)
+        by_protocol = self.name == "ccp" and set(classes) == set(self.masks[0].classes)
         whole, garments = self.whole.compute(), self.garments.compute()
         floor = protocol()["masks"]["floor"]
         return SetReport(
             name=self.name,
             photos=self.photos,
             terms=self.terms,
-            masks=self.masks.compute() if len(self.masks) else None,
+            masks=self.masks[0].compute() if len(self.masks[0]) else None,
+            part_masks=next((scores.compute() for scores in self.masks[1:] if len(scores)), None),
             labels=whole if whole.labels else None,
             garments=garments if garments.labels else None,
             garments_missed=self.missed,
@@ -156,17 +173,17 @@ def only_better_than_chance(
     return tuple(t if name in proved else NEVER for t, name in zip(thresholds, names, strict=True))
 
 
-def _class_map(maps: Maps) -> NDArray[np.intp]:
+def _class_map(maps: Maps, layer: Sequence[int]) -> NDArray[np.intp]:
     """(H, W) what the network answers at each pixel, numbered as in `truth_map`."""
-    owner, _, _ = decide(maps)
+    owner, _, _ = decide(maps, layer)
     classes = np.zeros(len(maps.logits) + 1, np.intp)    # the last entry is for nobody, -1
-    classes[list(maps.competing)] = np.arange(1, len(maps.competing) + 1)
+    classes[list(layer)] = np.arange(1, len(layer) + 1)
     return classes[owner]
 
 
-def class_names(space: LabelSpace) -> list[str]:
+def class_names(space: LabelSpace, layer: Sequence[int]) -> list[str]:
     """The names of what `truth_map` numbers."""
-    return ["background", *(space.mask_names[k] for k in space.competing)]
+    return ["background", *(space.mask_names[k] for k in layer)]
 
 
 def _categories_of(region: Region, sample: Sample, space: LabelSpace) -> list[int]:

@@ -177,12 +177,15 @@ def choose_mask_thresholds(
 ) -> tuple[float, ...]:
     """The (K,) mask thresholds that suit an answerer best on photos with maps; see `thresholds.mask_thresholds`."""
     space, canvas = metadata.labels, metadata.canvas
-    photos = (
-        (unplace(masks, frame, canvas), truth_map(sample, space))
-        for sample, frame, masks, _ in _answers(dataset, answer, canvas, indices, batch_size)
-        if (sample.targets >= 0).all(1).any()
-    )
-    return mask_thresholds(photos, space.competing, space.num_masks)
+    chosen = np.full(space.num_masks, 0.5)
+    for layer in metadata.layers:                        # each answers the photos anew: logits are too large to keep
+        photos = (
+            (unplace(masks, frame, canvas), truth_map(sample, space, layer))
+            for sample, frame, masks, _ in _answers(dataset, answer, canvas, indices, batch_size)
+            if (sample.targets >= 0).all(1).any()
+        )
+        chosen[list(layer)] = np.array(mask_thresholds(photos, layer, space.num_masks))[list(layer)]
+    return tuple(chosen.tolist())
 
 
 # -- one set -------------------------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def _measure(
     transplant: Transplant | None = None,
     soft: bool = False,
 ) -> Tally:
-    soft_scores = SoftScores(class_names(metadata.labels)) if soft else None
+    soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
     tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores)
     for sample, frame, masks, labels in _answers(dataset, answer, metadata.canvas, indices, batch_size):
         tally.add(sample, frame, masks, labels)

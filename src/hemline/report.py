@@ -70,6 +70,9 @@ class SetReport:
     """How garments that were repainted are answered; None where none was, or no label could tell."""
     soft: SoftReport | None = None
     """Soft IoU and F1; None where nobody asked for them, or the set draws nothing."""
+    part_masks: MaskReport | None = None
+    """Of parts of garments, which lie on these and are answered apart, so that `masks` are without them. None where
+    the set draws nothing, the label space has no parts, or masks are exclusive: all compete then, within `masks`."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,11 @@ class Report:
 
     @property
     def headline(self) -> float:
-        """One number to choose between checkpoints, 0..1: the mean of mean IoU (over sets) and mean AP (likewise)."""
-        ious = [part.masks.mean_iou.value for part in self.sets if part.masks]
+        """One number to choose between checkpoints, 0..1: the mean of mean IoU (over sets) and mean AP (likewise).
+
+        Masks of parts count as much as those of garments.
+        """
+        ious = [masks.mean_iou.value for part in self.sets for masks in (part.masks, part.part_masks) if masks]
         precisions = [
             labels.mean_average_precision.value
             for part in self.sets
@@ -109,9 +115,10 @@ class Report:
         for part in self.sets:
             seen[part.name] += 1
             name = part.name if seen[part.name] == 1 else f"{part.name} {seen[part.name]}"
-            if part.masks:
-                for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
-                    numbers[f"{name}.{key}"] = getattr(part.masks, key).value
+            for prefix, masks in ((name, part.masks), (f"{name}.parts", part.part_masks)):
+                if masks:
+                    for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
+                        numbers[f"{prefix}.{key}"] = getattr(masks, key).value
             for key, labels in (("labels", part.labels), ("garments", part.garments)):
                 if labels:
                     numbers[f"{name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
@@ -144,7 +151,9 @@ def report_table(report: Report) -> list[Table]:
         if part.targets:
             tables.append(_target_table(part, report))
         if part.masks:
-            tables.append(_mask_table(part, part.masks, report))
+            tables.append(_mask_table(part, part.masks, report, "masks"))
+        if part.part_masks:
+            tables.append(_mask_table(part, part.part_masks, report, "masks of parts"))
         if part.soft:
             tables.append(_soft_table(part, part.soft, report))
         if part.labels:
@@ -172,8 +181,8 @@ def _target_table(part: SetReport, report: Report) -> Table:
     return table
 
 
-def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
-    table = _table(f"{part.name}: masks, {masks.photos} photos ({report.split})", "class")
+def _mask_table(part: SetReport, masks: MaskReport, report: Report, what: str) -> Table:
+    table = _table(f"{part.name}: {what}, {masks.photos} photos ({report.split})", "class")
     for heading in ("photos", "pixels", "IoU", "95 %", "all bg", "Dice"):
         table.add_column(heading, justify="right", no_wrap=True)
     pixels = sum(c.pixels for c in masks.classes)
@@ -190,7 +199,9 @@ def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
     for name, figure, dice in rows:
         table.add_row(name, "", "", *_cells(figure), dice, style="bold")
     said = "The classes of protocol.yaml." if part.by_protocol else "The classes of the label space."
-    if part.floor:
+    if masks is part.part_masks:
+        said = "Parts compete among themselves; background is what no part lies on."
+    elif part.floor:
         said += f" To beat: {', '.join(f'{k} {v:.3f}' for k, v in part.floor.items())}."
     if masks.left_out:
         said += f" In neither truth nor answer: {', '.join(masks.left_out)}."
