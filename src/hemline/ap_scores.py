@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hemline._bootstrap import Floats
-from hemline._matching import OFF, Kind, Likeness, Meeting, Ranking, meetings, rank
+from hemline._bootstrap import Floats, mean
+from hemline._matching import MOST, OFF, Kind, Likeness, Ranking, likenesses, meetings, rank
 from hemline.instances import ScoredPhoto, Vocabulary
 from hemline.metadata import finite
 
@@ -32,9 +32,9 @@ RECALLS = np.linspace(0, 1, 101)
 """Recalls at which precision is read."""
 AREAS = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)], np.float64)
 """(A, 2) least and most pixels of truths that count: of any size, small, medium, large."""
-MOST = (1, 10, 100)
+DETECTIONS = (1, 10, MOST)
 """Answers of a photo and category that count, the best ones."""
-_ANY, _OFF = slice(0, len(LEAST)), slice(len(LEAST), None)
+_ANY, _OFF = slice(0, len(LEAST)), slice(-1, None)
 _AT = {"50": slice(0, 1), "75": slice(5, 6)}
 
 
@@ -124,7 +124,9 @@ def coco_scores(photos: Sequence[ScoredPhoto], vocabulary: Vocabulary, kind: Kin
     Raises:
         DataError: masks are to be compared, and something has none, or one of another size than its photo.
     """
-    raise NotImplementedError
+    curves = _curves(photos, vocabulary, kind, LEAST)
+    at = {f"iou{name}": _mean(curves, iou=part) for name, part in _AT.items()}
+    return CocoScores(kind, len(photos), _averages(curves, vocabulary, at))
 
 
 def fashionpedia_scores(
@@ -143,4 +145,108 @@ def fashionpedia_scores(
     Raises:
         DataError: masks are to be compared, and something has none, or one of another size than its photo.
     """
-    raise NotImplementedError
+    curves = _curves(photos, vocabulary, kind, np.append(LEAST, OFF), f1)
+    iou = {f"iou{name}": _mean(curves, iou=part, f1=_OFF) for name, part in _AT.items()}
+    likeness = {f"f1_{name}": _mean(curves, iou=_OFF, f1=part) for name, part in _AT.items()}
+    both = {f"iou{name}": _mean(curves, iou=part, f1=_ANY) for name, part in _AT.items()}
+    both |= {f"f1_{name}": _mean(curves, iou=_ANY, f1=part) for name, part in _AT.items()}
+    for name, part in _AT.items():
+        both |= {f"iou{name}_f1_{other}": _mean(curves, iou=part, f1=least) for other, least in _AT.items()}
+    return FashionpediaScores(
+        kind,
+        len(photos),
+        f1,
+        iou=_averages(curves, vocabulary, iou, f1=_OFF),
+        f1=_averages(curves, vocabulary, likeness, iou=_OFF, f1=_ANY),
+        both=_averages(curves, vocabulary, both, f1=_ANY),
+    )
+
+
+# -- averages ------------------------------------------------------------------------------------------------
+
+
+class _Curve(NamedTuple):
+    """What became of one category's answers; NaN where nothing was drawn."""
+
+    precision: Floats
+    """(A, T, F) mean over `RECALLS`, of at most `MOST` answers a photo."""
+    recall: Floats
+    """(A, T, F, len(DETECTIONS)) share of the truths that were taken."""
+    drawn: int
+
+
+def _curves(
+    photos: Iterable[ScoredPhoto], vocabulary: Vocabulary, kind: Kind, least_iou: Floats, f1: Likeness | None = None
+) -> dict[int, _Curve]:
+    """The curve of each category of the vocabulary; one that carries attributes has all F, where `f1` is a form."""
+    met = meetings(photos, kind)
+    curves = {}
+    for number in vocabulary.categories:
+        if f1 is not None and number in vocabulary.described:
+            least_f1, likeness = np.append(LEAST, OFF), likenesses(met.get(number, ()), vocabulary, f1)
+            ranking = rank(met.get(number, ()), kind, AREAS, least_iou, least_f1, likeness)
+        else:
+            ranking = rank(met.get(number, ()), kind, AREAS, least_iou, np.array([OFF]))
+        curves[number] = _curve(ranking)
+    return curves
+
+
+def _curve(ranking: Ranking) -> _Curve:
+    """Precision and recall of one category."""
+    shape = ranking.right.shape[:3]
+    precision, recall = np.full(shape, np.nan), np.full((*shape, len(DETECTIONS)), np.nan)
+    for a in np.flatnonzero(ranking.drawn):
+        drawn, right = ranking.drawn[a], ranking.right[a]
+        for m, most in enumerate(DETECTIONS):
+            recall[a, ..., m] = right[..., ranking.place < most].sum(-1) / drawn
+        mistakes = np.cumsum(ranking.wrong[a], axis=-1)
+        for t, f in np.ndindex(shape[1:]):
+            at = np.flatnonzero(right[t, f])
+            hits = np.arange(1, len(at) + 1)
+            exact = hits / (mistakes[t, f, at] + hits + np.spacing(1))
+            best = np.maximum.accumulate(exact[::-1])[::-1]         # at this recall or a higher one
+            reached = np.searchsorted(hits / drawn, RECALLS)
+            precision[a, t, f] = best[reached[reached < len(at)]].sum() / len(RECALLS)
+    return _Curve(precision, recall, int(ranking.drawn[0]))
+
+
+def _averages(
+    curves: Mapping[int, _Curve], vocabulary: Vocabulary, at: dict[str, float], iou: slice = _ANY, f1: slice = _OFF
+) -> Averages:
+    """Everything under one choice of constraints, which `iou` and `f1` are places of in T and F."""
+    scored = {n for n in curves if f1 == _OFF or n in vocabulary.described}
+    chosen = partial(_mean, iou=iou, f1=f1)
+    return Averages(
+        ap=chosen(curves),
+        at=at,
+        ap_small=chosen(curves, area=1),
+        ap_medium=chosen(curves, area=2),
+        ap_large=chosen(curves, area=3),
+        groups={
+            name: chosen({n: curves[n] for n in curves if n in numbers})
+            for name, numbers in vocabulary.groups.items()
+            if numbers & scored
+        },
+        ar_1=chosen(curves, detections=0),
+        ar_10=chosen(curves, detections=1),
+        ar_100=chosen(curves, detections=2),
+        ar_small=chosen(curves, area=1, detections=2),
+        ar_medium=chosen(curves, area=2, detections=2),
+        ar_large=chosen(curves, area=3, detections=2),
+        categories=[
+            CategoryScore(n, vocabulary.categories[n], curve.drawn, chosen({n: curve}))
+            for n, curve in curves.items()
+            if n in scored
+        ],
+    )
+
+
+def _mean(
+    curves: Mapping[int, _Curve], *, iou: slice, f1: slice = _OFF, area: int = 0, detections: int | None = None
+) -> float:
+    """The mean of the entries that the slices choose, without NaN; a category without attributes is one entry of F."""
+    entries = [np.zeros(0)]
+    for curve in curves.values():
+        values = curve.precision if detections is None else curve.recall[..., detections]
+        entries.append(values[area, iou, f1 if values.shape[2] > 1 else _OFF].ravel())
+    return float(mean(np.concatenate(entries)))
