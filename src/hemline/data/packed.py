@@ -111,30 +111,28 @@ def are_rles(texts: Sequence[bytes], size: tuple[int, int]) -> NDArray[np.bool_]
         size: (H, W).
     """
     unsure = np.zeros(len(texts), np.bool_)
-    if not all(texts) or not len(texts):
-        return unsure
-    characters = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
+    characters = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(48)
+    ends = np.flatnonzero(characters < 32)                            # of each number, its last character
     stops = np.cumsum([len(text) for text in texts])
-    last = (characters & 32) == 0
-    if characters.min() < 0 or characters.max() > 63 or not last[stops - 1].all():
+    after = np.searchsorted(ends, stops - 1)                          # of each text, its last number
+    if not all(texts) or not len(ends) or characters.max() > 63 or not np.isin(stops - 1, ends).all():
         return unsure
-    ends = np.flatnonzero(last)
     first = np.append(0, ends[:-1] + 1)
-    place = np.arange(len(characters)) - np.repeat(first, np.diff(np.append(first, len(characters))))
-    if place.max() > 6:                                   # more than a count of 32 bits needs
+    digits = ends - first + 1
+    if digits.max() > 7:                                              # more than a count of 32 bits needs
         return unsure
-    numbers = np.add.reduceat((characters & 31) << (5 * place), first)
-    numbers -= np.where(characters[ends] & 16, np.int64(1) << (5 * (place[ends] + 1)), 0)
-    begin = np.searchsorted(first, np.append(0, stops[:-1]))          # of each text, its first number
-    times = np.diff(np.append(begin, len(numbers)))
-    turn = np.arange(len(numbers)) - np.repeat(begin, times)          # of each number, its place in its text
-    counts = np.where(turn == 0, numbers, 0)
-    for odd in (0, 1):                                    # one is its number and those two, four, ... before
-        own = (turn > 0) & (turn % 2 == odd)
-        sums = np.cumsum(np.where(own, numbers, 0))       # of all texts; what stood before a text goes off again
-        counts += np.where(own, sums - np.repeat(sums[begin], times), 0)
-    sound: NDArray[np.bool_] = np.add.reduceat(counts, begin) == size[0] * size[1]
-    sound &= np.minimum.reduceat(counts, begin) >= 0
+    numbers = np.zeros(len(ends), np.int64)
+    for place in range(int(digits.max())):
+        there = np.flatnonzero(digits > place)
+        numbers[there] |= (characters[first[there] + place].astype(np.int64) & 31) << (5 * place)
+    numbers -= np.where(characters[ends] & 16, np.int64(1) << (5 * digits), 0)
+    begin = np.append(0, after[:-1] + 1)
+    for start, stop in zip(begin.tolist(), (after + 1).tolist(), strict=True):
+        for parity in (1, 2):
+            counts = numbers[start + parity : stop : 2]
+            np.cumsum(counts, out=counts)
+    sound: NDArray[np.bool_] = np.add.reduceat(numbers, begin) == size[0] * size[1]
+    sound &= np.minimum.reduceat(numbers, begin) >= 0
     return sound
 
 
