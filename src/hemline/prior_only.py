@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
-from hemline.data.packed import borders_of_rle
+from hemline.borders import borders_of_rle
 from hemline.instances import RLE, Instance, ScoredPhoto
 
 GRID = 64
