@@ -117,7 +117,7 @@ def _image_ids(file: Path) -> set[str]:
     before = csv.field_size_limit(LONGEST_CELL)
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            rows = csv.DictReader(lines, skipinitialspace=True)
+            rows = csv.DictReader(lines)
             asked = {row["ImageId"].strip() for row in rows if row.get("ImageId")}
     except (OSError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read ({in_short(error)})") from error
