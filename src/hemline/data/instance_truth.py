@@ -1,0 +1,90 @@
+"""Garments one by one, out of samples: maps of classes divided into things, and the truth that instance scores read.
+
+Shapes: H W photo, S segments, R regions, K mask classes, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hemline.data.sample import MOST_SEGMENTS, Region, Sample
+
+
+def separate(sample: Sample, least: float) -> Sample:
+    """Divide what maps of classes merge: each connected part of a merged region becomes a region of its own.
+
+    Pixels touch by their sides and corners. A part has the labels of its region. What is smaller than `least` stays
+    the class that it is, and is nobody's region. Other regions that hold the same segments keep all their pixels.
+
+    Args:
+        sample: As a dataset gives it, or placed on its canvas.
+        least: Share of the photo's area (where it is placed, of its valid pixels) below which a part is no thing.
+
+    Returns:
+        The same sample where nothing is merged; otherwise one with more segments and regions, none of them merged.
+
+    Raises:
+        ValueError: so many parts that 65,536 segments may not do.
+    """
+    if not any(region.merged for region in sample.regions):
+        return sample
+    smallest = least * (sample.segments.size if sample.valid is None else np.count_nonzero(sample.valid))
+    segments, rows = sample.segments.astype(np.int32), list(range(len(sample.targets)))
+    now = {s: [s] for s in rows}                          # the ids that each segment's pixels have by now
+    parts: dict[tuple[int, ...], list[list[int]]] = {}    # of each merged set of segments
+    for own in dict.fromkeys(region.segments for region in sample.regions if region.merged):
+        before = list(parts.values())
+        members = np.zeros(len(rows), np.bool_)
+        members[[s for segment in own for s in now[segment]]] = True
+        inside = members[segments]
+        if sample.valid is not None:
+            inside &= sample.valid > 0
+        x, y, width, height = cv2.boundingRect(inside.view(np.uint8))
+        ids, inside = segments[y : y + height, x : x + width], inside[y : y + height, x : x + width]
+        number, of_part = _parts(inside, smallest)
+        if (len(own) + 1) * number + len(rows) > np.iinfo(np.uint16).max:
+            raise ValueError(f"{sample.key}: {number} parts, more than a map of segments holds; take a larger `least`")
+        parts[own] = [[] for _ in range(number)]
+        for segment in own:
+            for s in list(now[segment]):
+                mine = inside & (ids == s)
+                for i, part in enumerate(np.flatnonzero(np.bincount(of_part[mine])).tolist()):
+                    id = s if i == 0 else len(rows)       # the first keeps the segment's id
+                    if i:
+                        ids[mine & (of_part == part)] = id
+                        rows.append(rows[s])
+                        now[segment].append(id)
+                        for divided in (one for found in before for one in found if s in one):
+                            divided.append(id)
+                    if part:
+                        parts[own][part - 1].append(id)
+    return replace(
+        sample,
+        segments=segments.astype(np.uint8 if len(rows) <= MOST_SEGMENTS else np.uint16),
+        targets=sample.targets[rows],
+        regions=[new for region in sample.regions for new in _renumbered(region, now, parts)],
+    )
+
+
+def _parts(inside: NDArray[np.bool_], smallest: float) -> tuple[int, NDArray[np.int32]]:
+    """How many connected parts have `smallest` pixels or more, and which one each pixel (H, W) is of, from 1."""
+    _, of_part, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    large[0] = False
+    number = np.where(large, np.cumsum(large), 0).astype(np.int32)
+    return int(large.sum()), number[of_part]
+
+
+def _renumbered(
+    region: Region, now: dict[int, list[int]], parts: dict[tuple[int, ...], list[list[int]]]
+) -> Sequence[Region]:
+    if not region.drawn:
+        return [region]
+    if region.merged:
+        return [replace(region, segments=tuple(sorted(ids)), merged=False) for ids in parts[region.segments]]
+    return [replace(region, segments=tuple(sorted(id for s in region.segments for id in now[s])))]
