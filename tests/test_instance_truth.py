@@ -125,7 +125,7 @@ def test_separate_agrees_with_scipy(seed: int, least: float) -> None:
     ids = generator.integers(0, 4, (9, 11)).astype(np.uint8)
     owns = [(1,), (1, 2), (3,), (2, 3)]
     regions = [
-        Region(own, generator.integers(-1, 2, LABELS).astype(np.int8), merged=bool(generator.integers(2))) for own in owns
+        Region(own, np.full(LABELS, i, np.int8), merged=bool(generator.integers(2))) for i, own in enumerate(owns)
     ]
     sample = sample_of(ids, regions, 4)
     told = separate(sample, least)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,37 +39,58 @@ def separate(sample: Sample, least: float) -> Sample:
     now = {s: [s] for s in rows}                          # the ids that each segment's pixels have by now
     parts: dict[tuple[int, ...], list[list[int]]] = {}    # of each merged set of segments
     for own in dict.fromkeys(region.segments for region in sample.regions if region.merged):
-        before = list(parts.values())
         members = np.zeros(len(rows), np.bool_)
         members[[s for segment in own for s in now[segment]]] = True
         inside = members[segments]
         if sample.valid is not None:
             inside &= sample.valid > 0
         x, y, width, height = cv2.boundingRect(inside.view(np.uint8))
-        ids, inside = segments[y : y + height, x : x + width], inside[y : y + height, x : x + width]
-        number, of_part = _parts(inside, smallest)
+        crop = slice(y, y + height), slice(x, x + width)
+        number, of_part = _parts(inside[crop], smallest)
         if (len(own) + 1) * number + len(rows) > np.iinfo(np.uint16).max:
             raise ValueError(f"{sample.key}: {number} parts, more than a map of segments holds; take a larger `least`")
-        parts[own] = [[] for _ in range(number)]
-        for segment in own:
-            for s in list(now[segment]):
-                mine = inside & (ids == s)
-                for i, part in enumerate(np.flatnonzero(np.bincount(of_part[mine])).tolist()):
-                    id = s if i == 0 else len(rows)       # the first keeps the segment's id
-                    if i:
-                        ids[mine & (of_part == part)] = id
-                        rows.append(rows[s])
-                        now[segment].append(id)
-                        for divided in (one for found in before for one in found if s in one):
-                            divided.append(id)
-                    if part:
-                        parts[own][part - 1].append(id)
+        found = _divide(segments[crop], of_part, number, inside[crop], [now[segment] for segment in own], rows)
+        for earlier in (one for before in parts.values() for one in before):
+            earlier += [id for s in earlier for id in found.split.get(s, ())]
+        parts[own] = found.parts
     return replace(
         sample,
         segments=segments.astype(np.uint8 if len(rows) <= MOST_SEGMENTS else np.uint16),
         targets=sample.targets[rows],
         regions=[new for region in sample.regions for new in _renumbered(region, now, parts)],
     )
+
+
+class _Divided(NamedTuple):
+    parts: list[list[int]]
+    """The ids that each part has."""
+    split: dict[int, list[int]]
+    """The new ids of pixels that had one id before."""
+
+
+def _divide(
+    ids: NDArray[np.int32],
+    of_part: NDArray[np.int32],
+    number: int,
+    inside: NDArray[np.bool_],
+    segments: Sequence[list[int]],
+    rows: list[int],
+) -> _Divided:
+    """Give each part of each segment an id of its own; new ids are added to `segments` and to `rows`."""
+    divided = _Divided([[] for _ in range(number)], {})
+    for members in segments:
+        for s in list(members):
+            mine = inside & (ids == s)
+            for i, part in enumerate(np.flatnonzero(np.bincount(of_part[mine])).tolist()):
+                id = s if i == 0 else len(rows)           # the first keeps the id
+                if i:
+                    ids[mine & (of_part == part)] = id
+                    rows.append(rows[s])
+                    members.append(id)
+                    divided.split.setdefault(s, []).append(id)
+                if part:
+                    divided.parts[part - 1].append(id)
+    return divided
 
 
 def _parts(inside: NDArray[np.bool_], smallest: float) -> tuple[int, NDArray[np.int32]]:
