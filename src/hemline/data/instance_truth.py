@@ -1,6 +1,6 @@
 """Garments one by one, out of samples: maps of classes divided into things, and the truth that instance scores read.
 
-Shapes: H W photo, S segments, R regions, K mask classes, L labels.
+Shapes: H W photo, S segments, K mask classes, C categories, L labels.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
-from hemline.data.sample import MOST_SEGMENTS, Region, Sample
+from hemline.data.sample import MOST_SEGMENTS, Region, Sample, Segments
+from hemline.instances import Instance
+from hemline.labels import LabelSpace
+from hemline.masks import Mask, box
 
 
 def separate(sample: Sample, least: float) -> Sample:
@@ -53,9 +57,10 @@ def separate(sample: Sample, least: float) -> Sample:
         for earlier in (one for before in parts.values() for one in before):
             earlier += [id for s in earlier for id in found.split.get(s, ())]
         parts[own] = found.parts
+    wide: Segments = segments.astype(np.uint16)
     return replace(
         sample,
-        segments=segments.astype(np.uint8 if len(rows) <= MOST_SEGMENTS else np.uint16),
+        segments=wide if len(rows) > MOST_SEGMENTS else segments.astype(np.uint8),
         targets=sample.targets[rows],
         regions=[new for region in sample.regions for new in _renumbered(region, now, parts)],
     )
@@ -110,3 +115,62 @@ def _renumbered(
     if region.merged:
         return [replace(region, segments=tuple(sorted(ids)), merged=False) for ids in parts[region.segments]]
     return [replace(region, segments=tuple(sorted(id for s in region.segments for id in now[s])))]
+
+
+def draws(sample: Sample) -> bool:
+    """Whether garments are drawn on a photo, so that it can say what was found rightly and what was not."""
+    return len(sample.targets) > 1 or any(region.drawn for region in sample.regions)
+
+
+def truth_of(sample: Sample, space: LabelSpace) -> list[Instance]:
+    """The garments that are drawn on a photo, and, as crowds, the pixels that may be some.
+
+    A drawn region of one known shown category is a garment. A pixel that is, or may be, of a category and that no
+    garment of that category covers (a region that is one of several categories, a crowd, a part too small to be a
+    thing, pixels of which nothing is known) is a crowd of it: what is found there is neither right nor wrong.
+    Doubtful regions are no garments.
+
+    Args:
+        sample: At the size that answers have; of a map of classes, what `separate` made of it.
+        space: Its label space.
+
+    Returns:
+        Garments in the regions' order, then crowds in the categories'. Attributes are the labels known to be so.
+    """
+    num = len(space.categories)
+    shown = np.array([category.shown for category in space.categories])
+    may_be = sample.targets[:, :num] != 0                                    # (S, C): what no garment covers, yet
+    may_be[np.bincount(sample.segments.ravel(), minlength=len(may_be)) == 0] = False
+    drawn = []
+    for region in (region for region in sample.regions if region.drawn and not region.doubt):
+        is_one = np.flatnonzero((region.labels[:num] == 1) & shown)
+        own = list(region.segments)
+        if len(is_one) == 1:
+            category = space.categories[is_one[0]]
+            may_be[own, category.index] = False
+            said = {x.id for x in space.labels if x.shown and region.labels[x.index] == 1}
+            drawn.append(instance(_mask(sample, own), category.id, frozenset(said)))
+    crowds: dict[tuple[int, ...], Instance] = {}
+    for category in (category for category in space.categories if category.shown):
+        own = np.flatnonzero(may_be[:, category.index]).tolist()
+        if own:
+            key = tuple(own)
+            if key not in crowds:
+                crowds[key] = replace(instance(_mask(sample, own), category.id), crowd=True)
+            drawn.append(replace(crowds[key], category=category.id))
+    return drawn
+
+
+def instance(mask: Mask, category: int, attributes: frozenset[int | str] = frozenset()) -> Instance:
+    """A garment whose mask (H, W) is known, by the publisher's numbers."""
+    x, y, width, height = box(mask)
+    rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+    return Instance(category, rle, (float(x), float(y), float(width), float(height)), attributes)
+
+
+def _mask(sample: Sample, segments: Sequence[int]) -> Mask:
+    """(H, W) True on some segments."""
+    members = np.zeros(len(sample.targets), np.bool_)
+    members[list(segments)] = True
+    mask: Mask = members[sample.segments]
+    return mask
