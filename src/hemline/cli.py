@@ -206,13 +206,21 @@ def train(
 
 @app.command()
 def evaluate(
-    weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
-    ],
     data: Annotated[
         list[str],
         typer.Option(metavar="NAME=PATH", help="A dataset and its folder; several times for several sets."),
     ],
+    weights: Annotated[
+        str | None, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Score these answers instead of weights: COCO results for `coco` or `fashionpedia`, or a Kaggle "
+            "submission for `imaterialist2019` or `imaterialist2020`. No photo is needed.",
+        ),
+    ] = None,
     split: Annotated[Side, typer.Option(help="Which side of the split.")] = Side.VALIDATION,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many photos of a set.")] = None,
     no_transplant: Annotated[
@@ -239,13 +247,26 @@ def evaluate(
         typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
     ] = False,
 ) -> None:
-    """Measure weights on labelled photos, beside what the trivial answer scores."""
+    """Measure weights, or anybody's answers, on labelled photos, beside what the trivial answer scores."""
     with clean_exit(), needs_train("evaluate"):
         from hemline import console
         from hemline.evaluate import evaluate as measure
+        from hemline.predictions import score_predictions
+        from hemline.report import instance_tables
         from hemline.runtime import weights_file
 
         sets = _named_paths(data)
+        if weights is None and predictions is not None:
+            if limit is not None or protocol is not None:
+                raise ConfigError("--limit and --protocol are for weights: a file of predictions is scored as it is")
+            found = score_predictions(predictions, sets, split.value)
+            if as_json:
+                console.plain_json(found.to_dict())
+            else:
+                console.show_tables(instance_tables(found))
+            return
+        if weights is None or predictions is not None:
+            raise ConfigError("name what is measured: either WEIGHTS or --predictions FILE")
         with console.Counter() as counter:
             report = measure(
                 weights_file(weights),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -282,7 +281,8 @@ def _not_finite(path: Path, text: bytes) -> _File:
         file.rows, whole = "annotations", whole.get("annotations")
     for place, row in enumerate(whole if isinstance(whole, list) else []):
         for key, value in row.items() if isinstance(row, dict) else ():
-            if any(isinstance(x, float) and not math.isfinite(x) for x in (value if isinstance(value, list) else [value])):
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
                 file.complain(place, f"its {key} is not finite, which JSON cannot say")
     return file
 

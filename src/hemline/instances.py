@@ -83,7 +83,7 @@ class Vocabulary:
 
 
 def groups_of(supercategories: Mapping[int, str | None]) -> dict[str, frozenset[int]]:
-    """The categories that Fashionpedia scores together: `outerwear`, `accessory`, `part`; none in sets without outerwear.
+    """Categories that Fashionpedia scores together: `outerwear`, `accessory`, `part`; none in sets without outerwear.
 
     Args:
         supercategories: The supercategory of each category, by its number.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hemline.coco_results import Scored, read_results
@@ -15,13 +15,16 @@ from hemline.data import wrong_sets
 from hemline.data.coco import find_sources
 from hemline.data.fashionpedia import FILES
 from hemline.errors import ConfigError, DataError, in_short
-from hemline.instance_report import InstanceReport, instance_report
-from hemline.instances import ScoredPhoto, Vocabulary
+from hemline.instance_report import InstanceReport, ScoreName, instance_report
+from hemline.instances import Instance, ScoredPhoto, Vocabulary
 from hemline.kaggle import Year, image_id, read_submission, read_truth
 from hemline.labels import load_label_space
 
-KAGGLE: dict[str, Year] = {"imaterialist2019": 2019, "imaterialist2020": 2020}
-"""The sets that submissions answer."""
+KAGGLE: dict[str, tuple[Year, ScoreName]] = {
+    "imaterialist2019": (2019, "kaggle2019"),
+    "imaterialist2020": (2020, "kaggle2020"),
+}
+"""The sets that submissions answer, and what they are scored by."""
 KNOWN = ("coco", "fashionpedia", *KAGGLE)
 """The sets whose truth is in one file."""
 
@@ -45,9 +48,10 @@ def score_predictions(file: Path, data: Mapping[str, Path | None], split: str = 
     if len(data) != 1 or path is None or name not in KNOWN:
         said = ", ".join(data) or "none"
         raise ConfigError(f"a file of predictions answers one set of {', '.join(KNOWN)}; --data names {said}")
-    if year := KAGGLE.get(name):
+    if name in KAGGLE:
+        year, score = KAGGLE[name]
         scored = read_kaggle(file, path, year)
-        return instance_report(name, scored.photos, scored.vocabulary, kaggle=year, notes=scored.notes)
+        return instance_report(name, scored.photos, scored.vocabulary, scores=[score], notes=scored.notes)
     scored = read_results(file, truth_file(name, path, split))
     return instance_report(name, scored.photos, scored.vocabulary, notes=scored.notes)
 
@@ -96,13 +100,14 @@ def read_kaggle(file: Path, path: Path, year: Year) -> Scored:
     truth = read_truth(table, year, asked)
     if not truth:
         raise DataError(f"{file}: {table} has no row of any of its {len(asked):,} photos, so nothing can be compared")
-    sizes = {name: _mask_size(name, drawn) for name, drawn in truth.items()}
+    sizes = {name: _mask_size(drawn) for name, drawn in truth.items()}
     found = read_submission(file, year, sizes)
     photos = [ScoredPhoto(name, sizes[name], drawn, found.get(name, [])) for name, drawn in truth.items()]
     notes = [f"The photos that both {file.name} and {table.name} name."]
     if strangers := len(asked) - len(truth):
         notes.append(f"{strangers:,} more in {file.name} are left out, for {table.name} does not know them.")
-    return Scored(photos, Vocabulary.of(load_label_space("fashionpedia" if year == 2020 else "imaterialist2019")), notes)
+    space = load_label_space("fashionpedia" if year == 2020 else "imaterialist2019")
+    return Scored(photos, Vocabulary.of(space), notes)
 
 
 def _image_ids(file: Path, year: Year) -> set[str]:
@@ -119,5 +124,6 @@ def _image_ids(file: Path, year: Year) -> set[str]:
         raise DataError(f"{file} cannot be read as CSV ({in_short(error)})") from error
 
 
-def _mask_size(name: str, drawn: list) -> tuple[int, int]:
-    raise NotImplementedError
+def _mask_size(drawn: Sequence[Instance]) -> tuple[int, int]:
+    height, width = next(garment.mask["size"] for garment in drawn if garment.mask is not None)
+    return int(height), int(width)

@@ -14,11 +14,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemline._bootstrap import Figure
+from hemline.instance_report import InstanceReport
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
 from hemline.soft_scores import BATCH, SIDE, SoftReport
 from hemline.transplant import MOST_CHANGE, TransplantReport
 
 SCHEMA_VERSION = 1
+F1_WORDS = {"f1": "F1", "iou_f1": "IoU+F1", "f1_present": "ordinary F1", "iou_f1_present": "IoU+ordinary F1"}
+BESIDE = (
+    "Empty: no answer at all. Prior: the same answer in every photo, which knows how often and where each is worn, and "
+    "nothing of the photo."
+)
+CEILING = "Ceiling: the truth's own masks, made garments in the way that the network's were."
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class SetReport:
     """How garments that were repainted are answered; None where none was, or no label could tell."""
     soft: SoftReport | None = None
     """Soft IoU and F1; None where nobody asked for them, or the set draws nothing."""
+    instances: InstanceReport | None = None
+    """Garments one by one; None where the set draws none."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,8 @@ class Report:
                     numbers[f"{name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
                     for choice in labels.choices:
                         numbers[f"{name}.{key}.{choice.group}.top1"] = choice.top1.value
+            if part.instances:
+                numbers |= {f"{name}.{key}": value for key, value in part.instances.summary().items()}
             numbers |= {f"{name}.{target.name}": target.score.value for target in part.targets}
         return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
@@ -147,6 +158,8 @@ def report_table(report: Report) -> list[Table]:
             tables.append(_mask_table(part, part.masks, report))
         if part.soft:
             tables.append(_soft_table(part, part.soft, report))
+        if part.instances:
+            tables += instance_tables(part.instances)
         if part.labels:
             tables.append(_label_table(part, part.labels, "labels of the photo"))
         if part.garments:
@@ -253,6 +266,52 @@ def _transplant_table(part: SetReport, test: TransplantReport) -> Table:
     )
     table.caption = escape(f"Not made: {test.missing}" if test.missing else said)
     return table
+
+
+def instance_tables(report: InstanceReport) -> list[Table]:
+    """What was found one by one, as tables."""
+    table = _table(f"{report.name}: garments one by one, {report.photos:,} photos", "score")
+    best = any(score.ceiling is not None for score in report.scores)
+    for heading in ("value", *(["ceiling"] if best else []), "empty", "prior"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in report.scores:
+        if score.name == "mask.ap":
+            table.add_section()
+        values = (score.value, *([score.ceiling] if best else []), score.empty, score.prior)
+        style = "bold" if score.name in ("box.ap", "mask.ap") else ""
+        table.add_row(escape(_score_words(score.name)), *(_optional(value) for value in values), style=style)
+    said = [f"{report.drawn:,} garments are drawn, {report.found:,} were found.", *report.notes, BESIDE]
+    table.caption = escape(" ".join([*said, CEILING] if best else said))
+    return [table, _category_table(report, best)] if report.categories else [table]
+
+
+def _category_table(report: InstanceReport, best: bool) -> Table:
+    table = _table(f"{report.name}: AP of each category", "category")
+    masks = any(c.mask is not None for c in report.categories)
+    described = any(c.with_attributes is not None for c in report.categories)
+    rows: dict[str, list[float | None]] = {"box AP": [c.box for c in report.categories]}
+    rows |= {"mask AP": [c.mask for c in report.categories]} if masks else {}
+    rows |= {"IoU+F1": [c.with_attributes for c in report.categories]} if described else {}
+    rows |= {"ceiling": [c.ceiling for c in report.categories]} if best else {}
+    rows |= {"prior": [c.prior for c in report.categories]}
+    for heading in ("drawn", *rows):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for category, *values in zip(report.categories, *rows.values(), strict=True):
+        table.add_row(escape(category.name), f"{category.drawn:,}", *(_optional(value) for value in values))
+    if masks and (best or described):
+        table.caption = "Columns after `mask AP` are of masks, too."
+    return table
+
+
+def _score_words(name: str) -> str:
+    """`mask.ap_small` -> `mask AP, small`."""
+    kind, _, rest = name.partition(".")
+    what, _, of = rest.partition("_")
+    return f"{kind} {what.upper()}{of and ', '}{F1_WORDS.get(of, of)}" if rest else f"Kaggle {kind[-4:]}"
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else _number(value)
 
 
 def _table(title: str, first: str) -> Table:

@@ -129,12 +129,13 @@ def are_rles(texts: Sequence[bytes], size: tuple[int, int]) -> NDArray[np.bool_]
     times = np.diff(np.append(begin, len(numbers)))
     turn = np.arange(len(numbers)) - np.repeat(begin, times)          # of each number, its place in its text
     counts = np.where(turn == 0, numbers, 0)
-    for odd in (0, 1):                                    # each is the sum of those two, four, ... before it and its own
+    for odd in (0, 1):                                    # one is its number and those two, four, ... before
         own = (turn > 0) & (turn % 2 == odd)
         sums = np.cumsum(np.where(own, numbers, 0))       # of all texts; what stood before a text goes off again
         counts += np.where(own, sums - np.repeat(sums[begin], times), 0)
-    sound: NDArray[np.bool_] = np.minimum.reduceat(counts, begin) >= 0
-    return sound & (np.add.reduceat(counts, begin) == size[0] * size[1])
+    sound: NDArray[np.bool_] = np.add.reduceat(counts, begin) == size[0] * size[1]
+    sound &= np.minimum.reduceat(counts, begin) >= 0
+    return sound
 
 
 def rle_of_borders(borders: Borders, size: tuple[int, int]) -> dict[str, object]:
