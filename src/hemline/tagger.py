@@ -242,8 +242,8 @@ def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metad
         x, y, width, height = cv2.boundingRect(inside)
         frame = Frame(y, x, height, width, height, width)
         for p, answer in enumerate(passes):
-            maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.labels.competing)
-            counts[p, i, [1 + k for k in contenders(maps)]] = True
+            maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.layers)
+            counts[p, i, [1 + k for layer in maps.layers for k in contenders(maps, layer)]] = True
     counts |= ~counts.any(0)
     mean = (labels * counts).sum(0) / counts.sum(0, dtype=np.float32)
     return Answer(np.stack([answer.masks for answer in passes]).mean(0), mean)
