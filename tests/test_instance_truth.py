@@ -22,8 +22,8 @@ def sample_of(segments: np.ndarray, regions: list[Region], num: int | None = Non
     return Sample(photo, segments.astype(np.uint8), targets, regions, key="toy/1")
 
 
-def merged(*segments: int, value: int = 1, **others: float) -> Region:
-    return Region(segments, np.full(LABELS, value, np.int8), merged=True, **others)
+def merged(*segments: int, value: int = 1, doubt: float = 0.0) -> Region:
+    return Region(segments, np.full(LABELS, value, np.int8), doubt=doubt, merged=True)
 
 
 def mask_of(sample: Sample, region: Region) -> np.ndarray:

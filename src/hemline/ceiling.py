@@ -8,6 +8,8 @@ Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +37,9 @@ def perfect(sample: Sample, maps: Maps, space: LabelSpace) -> list[Found]:
         space: The label space of both.
     """
     logits = np.full_like(maps.logits, -SURE)
-    for layer in (maps.competing,):
+    for layer in maps.layers:
         owner = _owners(sample, layer)
-        here = np.flatnonzero(np.bincount(owner.ravel(), minlength=len(layer) + 1))
+        here = np.flatnonzero(np.bincount(owner.ravel(), minlength=len(layer) + 1)).tolist()
         cells = np.stack([_cells(owner == i, maps) for i in here])                       # (n, h, w)
         if len(cells) == 1:
             cells = np.concatenate([cells, np.zeros_like(cells)])
@@ -53,7 +55,7 @@ def perfect(sample: Sample, maps: Maps, space: LabelSpace) -> list[Found]:
     return [one._replace(score=1.0) for one in of_maps(truth, labels, len(space.categories))]
 
 
-def _owners(sample: Sample, layer: tuple[int, ...]) -> NDArray[np.intp]:
+def _owners(sample: Sample, layer: Sequence[int]) -> NDArray[np.intp]:
     """(H, W) what each pixel is: 0 nobody, 1 + i the class `layer[i]`."""
     said = sample.targets[:, list(layer)] == 1                                           # (S, C)
     pixels = np.bincount(sample.segments.ravel(), minlength=len(said)) @ said            # (C,)

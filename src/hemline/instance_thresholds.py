@@ -83,9 +83,9 @@ def found_f1(
     of_each, hits, rows = [], 0.0, 0.0
     for i, number in enumerate(categories):
         compared = _compared(photos, number)
-        least = (scores[i] if scores else 0.0, areas[i] if areas else 0.0)
-        found = np.array([row for one in compared for row in _judge(one, least[1]) if row[0] >= least[0]]).reshape(-1, 2)
-        hit, counted = float((found[:, 1] > 0).sum()), len(found) + sum(one.ious.shape[1] for one in compared)
+        judged = [row for one in compared for row in _judge(one, areas[i] if areas else 0.0)]
+        found = [right for score, right in judged if not scores or score >= scores[i]]
+        hit, counted = sum(found), len(found) + sum(one.ious.shape[1] for one in compared)
         hits, rows = hits + hit, rows + counted
         if any(one.ious.shape[1] for one in compared):
             of_each.append(2 * hit / counted)
@@ -107,7 +107,7 @@ def _compared(photos: Sequence[ScoredPhoto], category: int) -> list[_Compared]:
                 np.array([one.score for one in found], np.float64),
                 np.asarray(areas, np.float64) / (photo.size[0] * photo.size[1]),
                 _ious(masks, drawn, crowd=False),
-                (on_crowds >= LEAST_IOU).any(1),
+                np.asarray((on_crowds >= LEAST_IOU).any(1)),
             )
         )
     return compared

@@ -231,7 +231,7 @@ def read_answer(
             it to the thresholds.
     """
     space = metadata.labels
-    maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), space.competing)
+    maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), metadata.layers)
     regions = find_regions(maps, len(space.categories))
     drawn = [_Drawn(k, region.score, region.mask, labels[1 + k]) for k, region in regions.items()]
 
@@ -298,7 +298,7 @@ def _compose(
     garments = []
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
-        said = _attributes(space, one.labels, thresholds, {category.name}, least)
+        said = attributes_said(space, one.labels, thresholds, {category.name}, least)
         garments.append(_garment(category, one.score, one.mask, "mask", photo, said))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
@@ -309,8 +309,8 @@ def _compose(
     whole = _categories(space, of_photo, thresholds, worn, least)
     seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
     unseen = {garment.category for garment in garments if garment.found_by == "label"}
-    possible = _attributes(space, of_photo, thresholds, unseen, least)
-    said = _attributes(space, of_photo, thresholds, worn, least)
+    possible = attributes_said(space, of_photo, thresholds, unseen, least)
+    said = attributes_said(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
     return Result(name, (photo.shape[0], photo.shape[1]), garments, whole, photo, space)
 
@@ -359,7 +359,7 @@ def _categories(
     return sorted((label for label in said if label.score >= least), key=lambda label: -label.score)
 
 
-def _attributes(
+def attributes_said(
     space: LabelSpace,
     logits: NDArray[np.float32],
     thresholds: NDArray[np.float32],
