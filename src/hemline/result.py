@@ -23,7 +23,7 @@ from PIL import Image
 from hemline import masks as mask_forms
 from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
-from hemline.found import of_detections, reported
+from hemline.found import Found, of_detections, of_maps, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
@@ -209,6 +209,7 @@ def read_answer(
     *,
     name: str,
     min_score: float | None = None,
+    one_by_one: bool = False,
 ) -> Result:
     """Turn the network's logits for one photo into its answer.
 
@@ -229,9 +230,15 @@ def read_answer(
         name: The photo's name.
         min_score: Nothing that scores lower is in the answer, and no label whose garment scores lower; None leaves
             it to the thresholds.
+        one_by_one: Make each connected part of a mask a garment of its own, as `read_detections` reports them: with
+            the score of its own pixels and the attributes of all its class. What the photo's label alone names has no
+            mask then.
     """
     space = metadata.labels
     maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), metadata.layers)
+    if one_by_one:
+        parts = of_maps(maps, labels, len(space.categories))
+        return _of_found(parts, labels[0], metadata, photo, name=name, least=min_score or 0.0)
     regions = find_regions(maps, len(space.categories))
     drawn = [_Drawn(k, region.score, region.mask, labels[1 + k]) for k, region in regions.items()]
 
@@ -263,10 +270,24 @@ def read_detections(
         name: The photo's name.
         min_score: As of `read_answer`.
     """
-    size = (frame.photo_height, frame.photo_width)
-    found = reported(of_detections(detections, frame), metadata, size)
-    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in found]
-    return _compose(drawn, detections.labels[0], lambda _: None, metadata, photo, name=name, least=min_score or 0.0)
+    found = of_detections(detections, frame)
+    return _of_found(found, detections.labels[0], metadata, photo, name=name, least=min_score or 0.0)
+
+
+def _of_found(
+    found: Sequence[Found],
+    of_photo: NDArray[np.float32],
+    metadata: Metadata,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    least: float,
+) -> Result:
+    """The answer of garments found one by one and of the (L,) logits of the whole photo."""
+    size = (photo.shape[0], photo.shape[1])
+    chosen = reported(found, metadata, size)
+    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in chosen]
+    return _compose(drawn, of_photo, lambda _: None, metadata, photo, name=name, least=least)
 
 
 class _Drawn(NamedTuple):
