@@ -42,7 +42,7 @@ def dressed() -> Result:
 def test_the_json_is_the_contract(dressed: Result) -> None:
     data = dressed.to_dict("none")
     assert data == {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "photo": "p.jpg",
         "size": {"height": 40, "width": 30},
         "garments": [
@@ -60,6 +60,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                     {"group": "sleeve length", "label": "wrist-length", "id": 160, "score": 0.8808},
                     {"group": "pattern", "label": "graphic", "id": "graphic", "score": 0.7311},
                 ],
+                "parts": [],
             },
             {
                 "category": "belt",
@@ -72,6 +73,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "found_by": "mask",
                 "colours": [{"name": "red", "hex": "#c81e1e", "share": 1.0}],
                 "attributes": [],
+                "parts": [],
             },
             {
                 "category": "sleeve",
@@ -84,6 +86,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "found_by": "label",
                 "colours": [],
                 "attributes": [],
+                "parts": [],
             },
         ],
         "labels": [

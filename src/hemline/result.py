@@ -5,7 +5,8 @@ Scores, thresholds and masks of the photo's size are made here and nowhere else 
 Of a network that draws classes, one garment a category: several people's shoes are one garment `shoe` with one mask of
 many parts, and masks of garments found by their pixels share no pixel. Of a network that finds instances, a garment for
 each: both shoes, and a scarf over the whole coat. The region of a garment that is known by the photo's label alone
-(`found_by: label`) is a guess and may lie over others.
+(`found_by: label`) is a guess and may lie over others. A part of a garment (`LabelSpace.parts`) that has a mask belongs
+to the garment that holds it (`hemline._parts.holder`); one that nobody holds is a garment of its own.
 
 Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
 """
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline import masks as mask_forms
+from hemline._parts import hold
 from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
 from hemline.found import Found, of_detections, of_maps, reported
@@ -30,7 +32,7 @@ from hemline.metadata import Metadata
 from hemline.photo import Frame
 from hemline.runtime import Detections
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
 LEAST_REGION = 0.1
 """A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
@@ -73,6 +75,8 @@ class Garment:
     found_by: Literal["mask", "label"]
     colours: list[Colour]
     attributes: list[ScoredLabel]
+    parts: list[Garment] = field(default_factory=list)
+    """What lies on it, such as a collar with its own attributes, largest first; parts have none."""
 
     def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
         """Plain JSON; scores rounded to four digits."""
@@ -87,6 +91,7 @@ class Garment:
             "found_by": self.found_by,
             "colours": [colour._asdict() | {"share": round(colour.share, 4)} for colour in self.colours],
             "attributes": [attribute.to_dict() for attribute in self.attributes],
+            "parts": [part.to_dict(mask_format) for part in self.parts],
         }
 
     def mask_image(self) -> Image.Image:
@@ -127,12 +132,17 @@ class Result:
     size: tuple[int, int]
     """(height, width) in pixels."""
     garments: list[Garment]
-    """Largest first."""
+    """Largest first; each holds its parts."""
     labels: list[ScoredLabel]
     """What the photo as a whole shows: its categories, surest first, then the attribute groups."""
     pixels: NDArray[np.uint8] = field(repr=False)
     """(H, W, 3) RGB, kept for `draw` and cut-outs."""
     space: LabelSpace = field(repr=False)
+
+    @property
+    def garments_and_parts(self) -> list[Garment]:
+        """The garments, each followed by its parts."""
+        return [piece for garment in self.garments for piece in (garment, *garment.parts)]
 
     def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
         """Plain JSON, as `result.schema.json` describes it; scores rounded to four digits.
@@ -163,7 +173,8 @@ def to_coco(results: Sequence[Result]) -> dict[str, Any]:
     """Results as the content of a COCO file, in Fashionpedia's dialect (`attribute_ids`).
 
     Garments without a mask have nothing that COCO could hold and are left out. `attribute_ids` holds the publisher's
-    numbers only; `attribute_names` holds all words, also those that have no number.
+    numbers only; `attribute_names` holds all words, also those that have no number. Parts are annotations of their own
+    whose `part_of` is the id of the annotation of the garment that holds them.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -171,9 +182,12 @@ def to_coco(results: Sequence[Result]) -> dict[str, Any]:
         height, width = result.size
         images.append({"id": image_id, "file_name": result.photo, "height": height, "width": width})
         for garment in result.garments:
-            if garment.mask is not None:
-                number = {"id": len(annotations) + 1, "image_id": image_id}
-                annotations.append(number | _coco_annotation(garment, garment.mask))
+            holds = len(annotations) + 1
+            for piece in (garment, *garment.parts):
+                if piece.mask is not None:
+                    number = {"id": len(annotations) + 1, "image_id": image_id}
+                    part_of = {} if piece is garment else {"part_of": holds}
+                    annotations.append(number | _coco_annotation(piece, piece.mask) | part_of)
     spaces = {result.space.name: result.space for result in results}.values()
     categories = {c.id: c for space in spaces for c in space.categories if c.shown}
     attributes = {x.id: x for space in spaces for x in space.labels if x.shown and isinstance(x.id, int)}
@@ -213,12 +227,12 @@ def read_answer(
 ) -> Result:
     """Turn the network's logits for one photo into its answer.
 
-    A pixel belongs to the competing class with the largest margin over its threshold, or to none where no margin is
-    above 0; a class that is a second guess at another's garment does not compete. Each mask is then freed of speckles
-    and its small holes are filled (`hemline.masks`). Labels and garments agree: a category that won no pixel but whose
-    label passes for the whole photo is a garment too, but where categories are alike (`LabelSpace.alike`) the label
-    yields to a mask, and to a surer one. The photo shows no attribute that none of its garments has, unless one could
-    whose mask is not known.
+    In each layer (`Metadata.layers`), a pixel belongs to the class with the largest margin over its threshold, or to
+    none where no margin is above 0; a class that is a second guess at another's garment does not compete. Each mask is
+    then freed of speckles and its small holes are filled (`hemline.masks`). Labels and garments agree: a category that
+    won no pixel but whose label passes for the whole photo is a garment too, but where categories are alike
+    (`LabelSpace.alike`) the label yields to a mask, and to a surer one. The photo shows no attribute that none of its
+    garments has, unless one could whose mask is not known.
 
     Args:
         masks: (K, h, w) logits on the canvas.
@@ -333,7 +347,7 @@ def _compose(
     possible = attributes_said(space, of_photo, thresholds, unseen, least)
     said = attributes_said(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
-    return Result(name, (photo.shape[0], photo.shape[1]), garments, whole, photo, space)
+    return Result(name, (photo.shape[0], photo.shape[1]), hold(garments, space), whole, photo, space)
 
 
 def _outdone(
