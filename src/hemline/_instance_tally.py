@@ -25,7 +25,7 @@ from hemline.labels import LabelSpace
 from hemline.masks import MIN_PART
 from hemline.metadata import Metadata
 from hemline.prior_only import prior_only
-from hemline.result import attributes_said
+from hemline.words_said import attributes_said
 
 F1_NOTE = "mask F1: of what passes the thresholds of the weights, a garment being found at IoU 0.5."
 

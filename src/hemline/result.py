@@ -31,27 +31,12 @@ from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
 from hemline.photo import Frame
 from hemline.runtime import Detections
+from hemline.words_said import ScoredLabel, attributes_said, categories_said
 
 SCHEMA_VERSION = "1.1"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
 LEAST_REGION = 0.1
 """A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
-
-
-class ScoredLabel(NamedTuple):
-    """A word of the label space, and how sure the network is of it."""
-
-    group: str
-    """`category`, or the attribute group: `sleeve length`."""
-    label: str
-    id: int | str
-    """The publisher's number, or our own word where the publisher has none."""
-    score: float
-    """Probability, 0..1."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return self._asdict() | {"score": round(self.score, 4)}
 
 
 @dataclass(eq=False)
@@ -341,7 +326,7 @@ def _compose(
             garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", photo, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     worn = {garment.category for garment in garments}
-    whole = _categories(space, of_photo, thresholds, worn, least)
+    whole = categories_said(space, of_photo, thresholds, worn, least)
     seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
     unseen = {garment.category for garment in garments if garment.found_by == "label"}
     possible = attributes_said(space, of_photo, thresholds, unseen, least)
@@ -379,41 +364,3 @@ def _garment(
         colours=[] if mask is None else colours(photo, mask),
         attributes=attributes,
     )
-
-
-def _categories(
-    space: LabelSpace,
-    logits: NDArray[np.float32],
-    thresholds: NDArray[np.float32],
-    worn: Set[str],
-    least: float,
-) -> list[ScoredLabel]:
-    """The categories of the photo's own logits (L,) that pass and whose garment is in the answer, surest first."""
-    passing = [c for c in space.categories if c.name in worn and logits[c.index] > thresholds[c.index]]
-    said = [ScoredLabel("category", c.name, c.id, float(sigmoid(logits[c.index]))) for c in passing]
-    return sorted((label for label in said if label.score >= least), key=lambda label: -label.score)
-
-
-def attributes_said(
-    space: LabelSpace,
-    logits: NDArray[np.float32],
-    thresholds: NDArray[np.float32],
-    worn: Set[str],
-    least: float,
-) -> list[ScoredLabel]:
-    """The attributes among logits (L,) that pass and that something in `worn` can carry, in the groups' order.
-
-    Of a group that allows one value, the one with the largest margin over its threshold.
-    """
-    said = []
-    for group in (group for group in space.groups if group.shown):
-        passing = [
-            label
-            for label in group.labels
-            if logits[label.index] > thresholds[label.index] and (not label.carried_by or label.carried_by & worn)
-        ]
-        passing.sort(key=lambda label: -logits[label.index])
-        if group.choice == "one" and passing:
-            passing = [max(passing, key=lambda label: logits[label.index] - thresholds[label.index])]
-        said += [ScoredLabel(group.name, x.name, x.id, float(sigmoid(logits[x.index]))) for x in passing]
-    return [label for label in said if label.score >= least]
