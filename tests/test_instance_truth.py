@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import ndimage
 
 from hemline.data.augment import place_sample
-from hemline.data.instance_truth import separate
-from hemline.data.sample import WHOLE_PHOTO, Region, Sample, collate
+from hemline.data.folder import Folder
+from hemline.data.instance_truth import draws, separate, truth_of
+from hemline.data.packed import borders_of_rle
+from hemline.data.sample import EITHER, WHOLE_PHOTO, Region, Sample, collate
+from hemline.instances import Instance
+from tests.toy import CAPE, COAT, SHOE, SPACE, picture, row, said
 
 LABELS = 4
 
@@ -140,3 +147,85 @@ def test_separate_agrees_with_scipy(seed: int, least: float) -> None:
     have = [mask_of(told, region) for region in told.regions]
     assert sorted(mask.tobytes() for mask in have) == sorted(mask.tobytes() for mask in wanted)
     np.testing.assert_array_equal(told.targets[told.segments], sample.targets[ids])
+
+
+# -- the truth -------------------------------------------------------------------------------------------------------
+
+
+def decoded(one: Instance) -> np.ndarray:
+    assert one.mask is not None
+    size = one.mask["size"]
+    flat = np.zeros(size[0] * size[1], bool)
+    for begin, end in borders_of_rle(one.mask["counts"], size).reshape(-1, 2).tolist():
+        flat[begin:end] = True
+    return flat.reshape(size, order="F")
+
+
+def area(one: Instance) -> int:
+    return int(decoded(one).sum())
+
+
+def test_drawn_garments_are_the_truth_by_the_publishers_numbers() -> None:
+    boxes = ((COAT, slice(0, 8), slice(0, 8)), (SHOE, slice(16, 20), slice(4, 14)), (CAPE, slice(24, 28), slice(0, 8)))
+    sample = picture(1, *boxes)
+    sample.regions = [
+        Region(WHOLE_PHOTO, said(coat=1, shoe=1)),
+        Region((1,), said(coat=1, shoe=0, stripe=1, dot=0)),
+        Region((2,), said(shoe=1, winter=1)),
+        Region((3,), said(cape=1)),                          # hidden: no answer says it
+        Region((2,), said(shoe=1, stripe=1), doubt=0.4),     # doubtful: never measured
+    ]
+    coat, shoe = truth_of(sample, SPACE)
+    assert (coat.category, coat.box, coat.attributes, coat.crowd) == (0, (0, 0, 8, 8), frozenset([0]), False)
+    assert (shoe.category, shoe.box, shoe.score) == (1, (4, 16, 10, 4), 1.0)
+    assert (area(coat), area(shoe)) == (64, 40)
+    assert decoded(shoe)[16:20, 4:14].all()
+
+
+def test_pixels_that_may_be_a_category_are_a_crowd_of_it() -> None:
+    boxes = ((COAT, slice(0, 8), slice(0, 8)), (SHOE, slice(16, 20), slice(0, 8)), (COAT, slice(24, 28), slice(0, 8)))
+    sample = picture(1, *boxes)
+    sample.targets[2, [COAT, SHOE]] = EITHER                 # drawn, and one of the two
+    either = np.zeros(6, np.bool_)
+    either[[COAT, SHOE]] = True
+    sample.regions = [Region((1,), said(coat=1)), Region((2,), said(), (either,))]   # 3 is a coat that nobody counts
+    coat, *crowds = truth_of(sample, SPACE)
+    assert (coat.crowd, area(coat)) == (False, 64)
+    assert [(one.category, one.crowd, area(one)) for one in crowds] == [(0, True, 64), (1, True, 32)]
+    assert decoded(crowds[0])[[16, 24]].sum() == 16
+    sample.targets[0, SHOE] = -1                             # anything else may be a shoe
+    assert area(truth_of(sample, SPACE)[-1]) == 32 * 32 - 64 - 32
+
+
+def test_parts_too_small_to_be_things_are_crowds() -> None:
+    sample = picture(1, (SHOE, slice(0, 8), slice(0, 32)))
+    sample.segments[16:18, 3:5] = 1
+    sample.regions = [Region((1,), said(shoe=1), merged=True)]
+    truth = truth_of(separate(sample, 0.01), SPACE)
+    assert [(one.crowd, area(one)) for one in truth] == [(False, 256), (True, 4)]
+    assert [(one.crowd, area(one)) for one in truth_of(separate(sample, 0.0), SPACE)] == [(False, 256), (False, 4)]
+
+
+def test_what_is_drawn() -> None:
+    nothing = Sample(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), row()[None], [])
+    assert not draws(nothing)
+    assert draws(picture(1, (COAT, slice(0, 8), slice(0, 8))))
+
+
+def test_which_sets_merge(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    for name in ("map", "one"):
+        Image.new("RGB", (8, 6)).save(tmp_path / "images" / f"{name}.png")
+    ids = np.zeros((6, 8), np.uint8)
+    ids[:, 0], ids[:, 4] = 1, 1
+    Image.fromarray(ids).save(tmp_path / "masks" / "map.png")
+    Image.fromarray(ids * 255).save(tmp_path / "masks" / "one_coat.png")
+    (tmp_path / "classes.txt").write_text("background\ncoat\n")
+    space = Folder.label_space(tmp_path)
+    drawn = Folder(tmp_path, space)
+    of_map, alone = (drawn[drawn.keys.index(f"folder/images/{name}.png")] for name in ("map", "one"))
+    assert [region.merged for region in of_map.regions if region.drawn] == [True]
+    assert [region.merged for region in alone.regions if region.drawn] == [False]
+    assert len(truth_of(separate(of_map, 0.0), space)) == 2
+    assert len(truth_of(separate(alone, 0.0), space)) == 1
