@@ -208,9 +208,9 @@ def _areas(garments: Sequence[Instance], kind: Kind) -> Floats:
     """Pixels of each mask, or of the box where boxes are meant or there is no mask."""
     areas = np.array([garment.box[2] * garment.box[3] for garment in garments], np.float64)
     if kind == "mask":
-        masked = [i for i, garment in enumerate(garments) if garment.mask is not None]
-        if masked:
-            areas[masked] = coco.area([garments[i].mask for i in masked])
+        for i, garment in enumerate(garments):
+            if garment.mask is not None:
+                areas[i] = coco.area(garment.mask)       # one by one: under numpy 2 it fails on lists of over 255
     return areas
 
 

@@ -99,10 +99,10 @@ class FashionpediaScores:
     photos: int
     f1_form: Likeness
     iou: Averages
-    """AP_IoU: attributes do not matter. That of COCO, but that a crowd of a category that carries attributes is taken
-    by one answer, where COCO lets any number of them lie on it."""
+    """AP_IoU: no F1 is asked for. Not always that of COCO: in categories that carry attributes, of two truths that an
+    answer overlaps enough it keeps the earlier one where the later one's F1 is less; and a crowd is taken once."""
     f1: Averages
-    """AP_F1: places do not matter."""
+    """AP_F1: no IoU is asked for."""
     both: Averages
     """AP_IoU+F1, by which the benchmark ranks."""
 

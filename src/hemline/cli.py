@@ -59,6 +59,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class Challenge(StrEnum):
+    """Kaggle's iMaterialist (Fashion) challenges."""
+
+    FGVC6 = "2019"
+    FGVC7 = "2020"
+
+
 class ProtocolName(StrEnum):
     """How others score."""
 
@@ -127,6 +134,14 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Write all garments as COCO annotations.", rich_help_panel=OUTPUT),
     ] = None,
+    kaggle: Annotated[
+        Challenge | None,
+        typer.Option(help="Write a submission to that year's iMaterialist (Fashion).", rich_help_panel=OUTPUT),
+    ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it; else `submission.csv` here.", rich_help_panel=OUTPUT),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Other weights than those in the package.", rich_help_panel=ENGINE),
@@ -161,6 +176,8 @@ def predict(
             raise HemlineError("name at least one photo, folder or glob, or try --demo")
         if as_json and as_jsonl:
             raise HemlineError("--json and --jsonl are two forms of the same answers: ask for one of them")
+        if submission is not None and kaggle is None:
+            raise HemlineError("--submission is where --kaggle writes: add --kaggle 2019 or --kaggle 2020")
         asked = gather(photos or [])
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
@@ -174,7 +191,14 @@ def predict(
             asked,
             form="json" if as_json else "jsonl" if as_jsonl else "table",
             mask_format=mask_format.value,
-            files=Files(draw=draw, masks=masks, cutouts=cutouts, coco=coco),
+            files=Files(
+                draw=draw,
+                masks=masks,
+                cutouts=cutouts,
+                coco=coco,
+                submission=None if kaggle is None else submission or Path("submission.csv"),
+                year=2019 if kaggle is Challenge.FGVC6 else 2020,
+            ),
             batch_size=batch_size,
         )
         raise typer.Exit(code)

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import msgspec
 from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
+from hemline.borders import are_rles, rle_of_borders
 from hemline.data._coco_json import Annotation, Id, Image, Number, Word, Words, decode, decoded, mapped, read_words
 from hemline.data._coco_rows import NOTHING, size_of
-from hemline.data.packed import are_rles, rle_of_borders
 from hemline.errors import DataError, in_short
 from hemline.instances import RLE, Instance, ScoredPhoto, Vocabulary, groups_of
 from hemline.labels import load_label_space

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from hemline._matching import Kind
+from hemline._matching import Kind, Likeness
 from hemline.ap_scores import Averages, coco_scores, fashionpedia_scores
 from hemline.instances import Instance, ScoredPhoto, Vocabulary
 from hemline.kaggle_scores import kaggle2019_score, kaggle2020_score
@@ -93,7 +93,8 @@ def instance_report(
 ) -> InstanceReport:
     """Score what was found in the photos of a set.
 
-    Masks are compared where all garments, drawn and found, have one, and attributes where any that is drawn has some.
+    Masks are compared where all garments, drawn and found, have one, and attributes where any that is drawn has some;
+    by ordinary F1 only where masks are (or boxes, if there are none).
 
     Args:
         name: What the set is called.
@@ -111,9 +112,14 @@ def instance_report(
     masked = all(x.mask is not None for photo in photos for x in (*photo.truth, *photo.found))
     described = any(truth.attributes for photo in photos for truth in photo.truth)
     kinds: tuple[Kind, ...] = ("box", "mask") if masked else ("box",)
+    forms: tuple[Likeness, ...] = ("official", "present") if described else ()
 
     def judge(answered: Sequence[ScoredPhoto], most: Sequence[ScoredPhoto] | None = None) -> _Judged:
-        averages = {kind: _averages(answered, vocabulary, kind, described) for kind in kinds if "ap" in scores}
+        averages = {
+            kind: _averages(answered, vocabulary, kind, forms if kind == kinds[-1] else forms[:1])
+            for kind in kinds
+            if "ap" in scores
+        }
         kaggle = {key: KAGGLE[key](most or answered).mean for key in KAGGLE if key in scores}
         return _Judged(averages, {k: v for kind in averages for k, v in _rows(kind, averages[kind]).items()} | kaggle)
 
@@ -144,14 +150,13 @@ class _Judged(NamedTuple):
 
 
 def _averages(
-    photos: Sequence[ScoredPhoto], vocabulary: Vocabulary, kind: Kind, described: bool
+    photos: Sequence[ScoredPhoto], vocabulary: Vocabulary, kind: Kind, forms: Sequence[Likeness]
 ) -> dict[str, Averages]:
     averages = {"": coco_scores(photos, vocabulary, kind).iou}
-    if described:
-        official = fashionpedia_scores(photos, vocabulary, kind)
-        ordinary = fashionpedia_scores(photos, vocabulary, kind, "present")
-        averages |= {"_f1": official.f1, BOTH: official.both}
-        averages |= {"_f1_present": ordinary.f1, f"{BOTH}_present": ordinary.both}
+    for form in forms:
+        scores = fashionpedia_scores(photos, vocabulary, kind, form)
+        mark = "" if form == "official" else f"_{form}"
+        averages |= {f"_f1{mark}": scores.f1, f"{BOTH}{mark}": scores.both}
     return averages
 
 

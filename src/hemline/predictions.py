@@ -6,7 +6,6 @@ COCO results are read by `hemline.coco_results`, Kaggle's submissions by `hemlin
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from hemline.data.fashionpedia import FILES
 from hemline.errors import ConfigError, DataError, in_short
 from hemline.instance_report import InstanceReport, ScoreName, instance_report
 from hemline.instances import Instance, ScoredPhoto, Vocabulary
-from hemline.kaggle import Year, image_id, read_submission, read_truth
+from hemline.kaggle import LONGEST_CELL, SPACES, Year, read_submission, read_truth
 from hemline.labels import load_label_space
 
 KAGGLE: dict[str, tuple[Year, ScoreName]] = {
@@ -96,32 +95,37 @@ def read_kaggle(file: Path, path: Path, year: Year) -> Scored:
     table = path if path.is_file() else path / "train.csv"
     if not table.is_file():
         raise DataError(f"{path} holds no train.csv; give the folder as Kaggle ships it, or the file")
-    asked = _image_ids(file, year)
-    truth = read_truth(table, year, asked)
+    asked = _image_ids(file)
+    truth = {name: drawn for name, drawn in read_truth(table, year, asked).items() if drawn}
     if not truth:
-        raise DataError(f"{file}: {table} has no row of any of its {len(asked):,} photos, so nothing can be compared")
+        raise DataError(f"{file}: {table} draws nothing of its {len(asked):,} photos, so nothing can be compared")
     sizes = {name: _mask_size(drawn) for name, drawn in truth.items()}
     found = read_submission(file, year, sizes)
     photos = [ScoredPhoto(name, sizes[name], drawn, found.get(name, [])) for name, drawn in truth.items()]
     notes = [f"The photos that both {file.name} and {table.name} name."]
     if strangers := len(asked) - len(truth):
-        notes.append(f"{strangers:,} more in {file.name} are left out, for {table.name} does not know them.")
-    space = load_label_space("fashionpedia" if year == 2020 else "imaterialist2019")
-    return Scored(photos, Vocabulary.of(space), notes)
+        notes.append(f"{strangers:,} more in {file.name} are left out, for {table.name} draws nothing of them.")
+    return Scored(photos, Vocabulary.of(load_label_space(SPACES[year])), notes)
 
 
-def _image_ids(file: Path, year: Year) -> set[str]:
+def _image_ids(file: Path) -> set[str]:
     """The photos that a submission names.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, or names none.
     """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))     # a mask is a long text
+    before = csv.field_size_limit(LONGEST_CELL)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            return {image_id(row["ImageId"], year) for row in csv.DictReader(lines) if row.get("ImageId")}
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as CSV ({in_short(error)})") from error
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            rows = csv.DictReader(lines)
+            asked = {row["ImageId"].strip() for row in rows if row.get("ImageId")}
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read ({in_short(error)})") from error
+    finally:
+        csv.field_size_limit(before)
+    if not asked:
+        raise DataError(f"{file} has no photo under `ImageId`; a submission is a CSV such as `predict --kaggle` writes")
+    return asked
 
 
 def _mask_size(drawn: Sequence[Instance]) -> tuple[int, int]:

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
-from hemline.data.packed import borders_of_rle, rle_of_borders
+from hemline.borders import borders_of_rle
 from hemline.instances import RLE, Instance, ScoredPhoto
 
 GRID = 64
@@ -134,4 +135,5 @@ def _drawn(grid: Grid, size: tuple[int, int]) -> RLE:
     times = in_column[cells]
     inner = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
     borders = np.repeat(np.arange(width), times) * height + edges[row[np.repeat(first[cells], times) + inner]]
-    return dict(rle_of_borders(borders, size))
+    counts = np.diff(borders, prepend=0, append=height * width)       # 0 where a run goes on in the next column
+    return dict(coco.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size))

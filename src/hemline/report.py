@@ -304,6 +304,7 @@ def instance_tables(report: InstanceReport) -> list[Table]:
     """What was found one by one, as tables."""
     table = _table(f"{report.name}: garments one by one, {report.photos:,} photos", "score")
     best = any(score.ceiling is not None for score in report.scores)
+    table.min_width = 72                                 # there are few columns, and a caption
     for heading in ("value", *(["ceiling"] if best else []), "empty", "prior"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in report.scores:

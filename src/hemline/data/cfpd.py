@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import borders_of_rle
 from hemline.data.drawn import Drawn, Garment, borders_of_map, counts_of, pack
 from hemline.data.instances import Instances, InstanceSet, cached
 from hemline.data.mask_images import of_people
-from hemline.data.packed import borders_of_rle
 from hemline.data.problems import Damaged, Problem
 from hemline.errors import DataError, in_short
 from hemline.labels import LabelSpace

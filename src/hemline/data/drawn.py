@@ -1,7 +1,7 @@
 """What was drawn on photos, packed as the columns of `Instances` while the photos are read.
 
 Masks are kept as COCO's compressed counts, some ten kilobytes a photo, in one file beside the columns;
-`packed.borders_of_rle` reads them.
+`borders.borders_of_rle` reads them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import Borders, rle_of_borders
 from hemline.data.instances import Instances
-from hemline.data.packed import Borders, rle_of_borders
 from hemline.data.problems import Problem
 
 

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline._reading import nearest, path_of
+from hemline.borders import borders_of_mask, borders_of_rle
 from hemline.data.drawn import Drawn, Garment, borders_of_map, counts_of, pack
 from hemline.data.instances import ASPECT, Instances, InstanceSet, cached
 from hemline.data.knowledge import Knowledge
 from hemline.data.mask_images import Classes, of_people, read_classes, read_map, read_mask
-from hemline.data.packed import borders_of_mask, borders_of_rle
 from hemline.data.problems import Damaged, Problem
 from hemline.errors import DataError
 from hemline.labels import LabelSpace

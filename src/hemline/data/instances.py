@@ -29,8 +29,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import Borders
 from hemline.data.knowledge import Knowledge
-from hemline.data.packed import Borders, overlay
+from hemline.data.packed import overlay
 from hemline.data.problems import Damaged, Problem, refuse
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import DataError
