@@ -106,6 +106,9 @@ def predict(
     min_score: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.")
     ] = None,
+    instances: Annotated[
+        bool, typer.Option("--instances", metavar=FLAG, help="Make each separate piece a garment: two shoes are two.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
     ] = False,
@@ -179,7 +182,9 @@ def predict(
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
             console.note(DEMO_CREDIT)
-        tagger = Tagger.load(weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score)
+        tagger = Tagger.load(
+            weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score, instances=instances
+        )
         console.note(f"{tagger.metadata.name} weights, {tagger.runtime.name} on {tagger.runtime.device}")
         code = answer_all(
             tagger,
@@ -250,6 +255,9 @@ def evaluate(
     no_transplant: Annotated[
         bool, typer.Option("--no-transplant", metavar=FLAG, help="Repaint no garments; three times as quick on CCP.")
     ] = False,
+    no_instances: Annotated[
+        bool, typer.Option("--no-instances", metavar=FLAG, help="Score no garments one by one; quicker.")
+    ] = False,
     protocol: Annotated[
         ProtocolName | None,
         typer.Option(
@@ -301,6 +309,7 @@ def evaluate(
                 device=device.value,
                 flip=flip,
                 transplant=not no_transplant,
+                instances=not no_instances,
                 soft=protocol is not None,
                 progress=counter,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
@@ -77,11 +77,11 @@ class SetReport:
     """How garments that were repainted are answered; None where none was, or no label could tell."""
     soft: SoftReport | None = None
     """Soft IoU and F1; None where nobody asked for them, or the set draws nothing."""
+    instances: InstanceReport | None = None
+    """Garments one by one; None where the set draws none."""
     part_masks: MaskReport | None = None
     """Of parts of garments, which lie on these and are answered apart, so that `masks` are without them. None where
     the set draws nothing, the label space has no parts, or masks are exclusive: all compete then, within `masks`."""
-    instances: InstanceReport | None = None
-    """Garments one by one; None where the set draws none."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,38 @@ class Report:
     sets: list[SetReport]
     label_thresholds: tuple[float, ...]
     """(L,) the thresholds that would have suited these photos best; those in use stand in the tables."""
+    finds: str = "classes"
+    """What the network answers: `classes`, or `instances`."""
+    instance_scores: tuple[float, ...] = ()
+    """(C,) the least scores of garments found one by one that would have suited these photos best; empty where too few
+    are drawn."""
+    instance_areas: tuple[float, ...] = ()
+    """(C,) their least shares of the photo; likewise."""
 
     @property
     def headline(self) -> float:
         """One number to choose between checkpoints, 0..1: the mean of mean IoU (over sets) and mean AP (likewise).
 
-        Masks of parts count as much as those of garments.
+        Masks of parts count as much as those of garments. Of networks that find instances, the AP of masks takes the
+        place of a set's mean IoU, where its garments are drawn.
         """
-        ious = [masks.mean_iou.value for part in self.sets for masks in (part.masks, part.part_masks) if masks]
+        drawn = [of_masks for part in self.sets for of_masks in self._of_masks(part)]
         precisions = [
             labels.mean_average_precision.value
             for part in self.sets
             for labels in (part.labels, part.garments)
             if labels and labels.labels
         ]
-        kinds = [fmean(values) for values in (ious, precisions) if values]
+        kinds = [fmean(values) for values in (drawn, precisions) if values]
         return fmean(kinds) if kinds else 0.0
+
+    def _of_masks(self, part: SetReport) -> list[float]:
+        """What the headline takes of a set's masks."""
+        if self.finds == "instances" and part.instances:
+            ap = part.instances.summary().get("mask.ap", math.nan)
+            if math.isfinite(ap):
+                return [ap]
+        return [masks.mean_iou.value for masks in (part.masks, part.part_masks) if masks]
 
     def summary(self) -> dict[str, float | None]:
         """The few numbers of each set that a log needs: `ccp.mean_iou` and so on, `ccp 2` where it is there twice."""
@@ -175,11 +191,16 @@ def report_table(report: Report) -> list[Table]:
             tables.append(_label_table(part, part.garments, "attributes of garments"))
         if part.transplant:
             tables.append(_transplant_table(part, part.transplant))
-        if tables and part.left_out:
-            caption = str(tables[-1].caption or "")
-            said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
-            tables[-1].caption = f"{caption}\n{escape(said)}".strip()
+        _say_left_out(tables, part)
     return tables
+
+
+def _say_left_out(tables: Sequence[Table], part: SetReport) -> None:
+    """Under the last table."""
+    if tables and part.left_out:
+        caption = str(tables[-1].caption or "")
+        said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
+        tables[-1].caption = f"{caption}\n{escape(said)}".strip()
 
 
 def _target_table(part: SetReport, report: Report) -> Table:
