@@ -26,6 +26,7 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
     raise ImportError("import `hemline.heads`, not `heads`: run from a checkout with `uv run`, or install hemline")
 
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
+from hemline.heads._instances import Detections, InstanceHead, Instances, Target
 from hemline.heads.atrous import Atrous
 from hemline.heads.bisenet import BiSeNet
 from hemline.heads.ddsc import DDSC
@@ -36,6 +37,7 @@ from hemline.heads.exfuse import ExFuse
 from hemline.heads.fc_densenet import FCDenseNet
 from hemline.heads.fcn import FCN
 from hemline.heads.frrn import FRRN
+from hemline.heads.mask_rcnn import MaskRCNN
 from hemline.heads.multilabel import MultiLabel
 from hemline.heads.pspnet import PSPNet
 from hemline.heads.refinenet import RefineNet
@@ -44,7 +46,7 @@ from hemline.heads.unet import UNet
 from hemline.heads.unet_2015 import UNet2015
 from hemline.heads.unet_full import UNetFull
 
-HEADS: dict[str, type[MaskHead]] = {
+HEADS: dict[str, type[MaskHead] | type[InstanceHead]] = {
     "atrous": Atrous,
     "bisenet": BiSeNet,
     "ddsc": DDSC,
@@ -55,6 +57,7 @@ HEADS: dict[str, type[MaskHead]] = {
     "fc_densenet": FCDenseNet,
     "fcn": FCN,
     "frrn": FRRN,
+    "mask_rcnn": MaskRCNN,
     "pspnet": PSPNet,
     "refinenet": RefineNet,
     "segnet": SegNet,
@@ -63,4 +66,15 @@ HEADS: dict[str, type[MaskHead]] = {
     "unet_full": UNetFull,
 }
 
-__all__ = ["HEADS", "Auxiliary", "Dense", "MaskHead", "MultiLabel", "Paper"]
+__all__ = [
+    "HEADS",
+    "Auxiliary",
+    "Dense",
+    "Detections",
+    "InstanceHead",
+    "Instances",
+    "MaskHead",
+    "MultiLabel",
+    "Paper",
+    "Target",
+]
