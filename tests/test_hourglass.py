@@ -25,7 +25,7 @@ def test_counts(depth, count):
     """20, 52 and 100 as counted on tensorflow/models' `deepmac_maskrcnn` with 64 filters on 256 channels."""
     head, logits = meta(depth)
     assert sum(p.numel() for p in head.parameters()) == count
-    assert logits.shape == (2, 64, 64)
+    assert logits.shape == (2, 1, 64, 64)
 
 
 @pytest.mark.parametrize("depth", HOURGLASSES)
@@ -79,7 +79,7 @@ class Plain:
         weight, bias = self.state["upsample.weight"], self.state["upsample.bias"]
         x = torch.einsum("bihw,iocd->bohcwd", x, weight).reshape(b, -1, 2 * h, 2 * w) + bias.view(-1, 1, 1)
         x = F.relu(self.norm("norm", x, eps=1e-4))
-        return (self.state["mask.weight"].view(-1, 1, 1) * x).sum(1) + self.state["mask.bias"]
+        return (self.state["mask.weight"].view(-1, 1, 1) * x).sum(1, keepdim=True) + self.state["mask.bias"]
 
 
 BLOCKS = {10: [1, 1], 20: [1, 2, 2], 32: [2, 2, 2, 2], 52: [2, 2, 2, 2, 2, 4], 100: [4, 4, 4, 4, 4, 8]}
