@@ -30,7 +30,8 @@ from hemline._reading import nearest
 
 from ._blocks import Paper
 from ._instances import Target
-from ._two_stage import RATIOS, Limits, Sampled, TwoStage, taps
+from ._proposals import RATIOS
+from ._two_stage import Limits, Sampled, TwoStage, taps
 from .mask_rcnn import BOX_SIDE, BoxBranch
 
 HOURGLASSES: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -99,8 +100,9 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, h, w) -> the same."""
+        upper: Tensor = self.upper(x)
         lower: Tensor = self.up(self.inner(self.down(x)))
-        return self.upper(x) + F.interpolate(lower, scale_factor=2.0, mode="nearest")
+        return upper + F.interpolate(lower, scale_factor=2.0, mode="nearest")
 
 
 class Hourglass(nn.Module):
@@ -269,7 +271,7 @@ class DeepMAC(TwoStage):
             Of each photo (N, m, m) probability that each cell of the box is the thing, m twice `crop_size`.
         """
         logits = self.read_masks(self.levels(features), [x.float() for x in boxes])
-        return list(logits[:, 0].sigmoid().split([len(x) for x in boxes]))
+        return list(torch.split(logits[:, 0].sigmoid(), [len(x) for x in boxes]))
 
 
 def _learnt(classes: Sequence[str], masks_of: Sequence[str] | None) -> list[int]:
