@@ -20,20 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder, Matcher
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
-from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, batched_nms, box_iou
 from torchvision.ops.poolers import initLevelMapper
 
 from ._instances import Detections, InstanceHead, Instances, Target
+from ._proposals import BETA, Proposals, clip, larger, take
 
-RATIOS = (0.5, 1.0, 2.0)
-"""Heights of anchors over their widths."""
-LEAST_PROPOSAL, LEAST_DETECTION = 1e-3, 1e-2
-"""Sides in pixels, under which boxes are dropped."""
-BETA = 1 / 9
-"""Where the loss of boxes turns from squares to absolute values."""
+LEAST_SIDE = 1e-2
+"""Pixels under which boxes are dropped."""
 
 
 class Boxes(NamedTuple):
@@ -45,6 +40,11 @@ class Boxes(NamedTuple):
     """(R, 4 * (1 + K)): the box of each class, coded relative to the RoI."""
     attributes: Tensor | None = None
     """(R, A) logits."""
+
+    def rows(self, start: int, stop: int) -> Boxes:
+        """What is answered of some of the RoIs, in float32."""
+        attributes = None if self.attributes is None else self.attributes[start:stop].float()
+        return Boxes(self.classes[start:stop].float(), self.codes[start:stop].float(), attributes)
 
 
 class Sampled(NamedTuple):
@@ -174,38 +174,33 @@ class TwoStage(InstanceHead):
         self.taps = list(taps)
         self.pyramid = pyramid
         self.pyramid_strides = list(pyramid_strides)
-        self.rpn = rpn
+        self.rpn = Proposals(rpn, limits.anchor_sizes, pyramid_strides, limits.proposal_nms)
         self.box_branch = box_branch
         self.mask_branch = mask_branch
         self.least_rois = least_rois
         self.width: int = pyramid.layer_blocks[0][0].out_channels
         self.map_levels = [0, self.pyramid_strides.index(32)]
         self.map_channels = [self.width, self.width]
-        self.anchors = AnchorGenerator(tuple((size,) for size in limits.anchor_sizes), (RATIOS,) * len(pyramid_strides))
         self.box_crops = _crops(self.pyramid_strides[:cropped], box_side, limits.roi_size)
         self.mask_crops = _crops(self.pyramid_strides[:cropped], mask_side, limits.roi_size)
-        self.anchor_coder, self.roi_coder = BoxCoder((1.0, 1.0, 1.0, 1.0)), BoxCoder((10.0, 10.0, 5.0, 5.0))
-        self.anchor_matcher = Matcher(0.7, 0.3, allow_low_quality_matches=True)
-        self.roi_matcher = Matcher(0.5, 0.5, allow_low_quality_matches=False)
-        self.anchor_sampler = BalancedPositiveNegativeSampler(256, 0.5)
-        self.roi_sampler = BalancedPositiveNegativeSampler(limits.sampled, 0.25)
+        self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+        self.matcher = Matcher(0.5, 0.5, allow_low_quality_matches=False)
+        self.sampler = BalancedPositiveNegativeSampler(limits.sampled, 0.25)
 
     def forward(self, features: list[Tensor], frames: Tensor) -> Instances:
         """As of every instance head."""
         frames = frames.float()
         levels = self.levels(features)
-        anchors = self._read_anchors(levels)
-        rois = [self._propose(anchors, i, frame, self.limits.proposals) for i, frame in enumerate(frames)]
+        anchors = self.rpn(levels)
+        rois = [self.rpn.propose(anchors, i, frame, self.limits.proposals) for i, frame in enumerate(frames)]
         answer = self.read_boxes(levels, rois)
-        counts = [len(boxes) for boxes in rois]
         found, start = [], 0
-        for boxes, frame, count in zip(rois, frames, counts, strict=True):
-            one = Boxes(*(None if x is None else x[start : start + count] for x in answer))
-            found.append(self._detect(one, boxes, frame))
-            start += count
+        for boxes, frame in zip(rois, frames, strict=True):
+            found.append(self._detect(answer.rows(start, start + len(boxes)), boxes, frame))
+            start += len(boxes)
         logits = self.read_masks(levels, [one.boxes for one in found])
         probabilities = _of_class(logits, torch.cat([one.classes for one in found]) + 1).sigmoid()
-        masks = probabilities.split([len(one.boxes) for one in found])
+        masks = torch.split(probabilities, [len(one.boxes) for one in found])
         found = [one._replace(masks=mask) for one, mask in zip(found, masks, strict=True)]
         return Instances(found, [levels[i] for i in self.map_levels])
 
@@ -215,11 +210,11 @@ class TwoStage(InstanceHead):
         """As of every instance head: `objectness` and `proposals`, `class` and `boxes`, `masks`."""
         frames = frames.float()
         levels = self.levels(features)
-        anchors = self._read_anchors(levels)
-        losses = self._anchor_loss(anchors, frames, targets)
+        anchors = self.rpn(levels)
+        losses = self.rpn.loss(anchors, frames, targets)
         with torch.no_grad():
             kept = self.limits.proposals_in_training
-            proposals = [self._propose(anchors, i, frame, kept) for i, frame in enumerate(frames)]
+            proposals = [self.rpn.propose(anchors, i, frame, kept) for i, frame in enumerate(frames)]
             sampled = [self._sample(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
         losses |= self.box_loss(self.read_boxes(levels, [one.boxes for one in sampled]), sampled, targets)
         losses["masks"] = self._mask_loss(levels, sampled, targets)
@@ -228,7 +223,7 @@ class TwoStage(InstanceHead):
     def dry_run(self, features: list[Tensor]) -> None:
         """As of every instance head."""
         levels = self.levels(features)
-        objectness, _ = self.rpn(levels)
+        objectness, _ = self.rpn.head(levels)
         kept = self.limits.proposals
         of_levels = sum(min(kept, x[0].numel()) for x in objectness)
         for branch, crops, most in (
@@ -242,10 +237,10 @@ class TwoStage(InstanceHead):
         return list(self.pyramid({str(i): features[tap] for i, tap in enumerate(self.taps)}).values())
 
     def read_boxes(self, levels: list[Tensor], rois: list[Tensor]) -> Boxes:
-        """RoIs [(Ri, 4), ...] of each photo -> what the box branch answers of all of them, in float32."""
+        """RoIs [(Ri, 4), ...] of each photo -> what the box branch answers of all of them."""
         count = sum(len(boxes) for boxes in rois)
-        answer = self.box_branch(self._crop(self.box_crops, levels, rois))
-        return Boxes(*(None if x is None else x[:count].float() for x in answer))
+        answer: Boxes = self.box_branch(self._crop(self.box_crops, levels, rois))
+        return answer.rows(0, count)
 
     def read_masks(self, levels: list[Tensor], rois: list[Tensor]) -> Tensor:
         """RoIs [(Ri, 4), ...] of each photo -> what the mask branch answers of all of them, in float32."""
@@ -262,10 +257,10 @@ class TwoStage(InstanceHead):
             targets: What is drawn on each photo.
         """
         rois, classes = torch.cat([x.boxes for x in sampled]), torch.cat([x.classes for x in sampled])
-        drawn = torch.cat([_take(y.boxes.float(), x.matched) for x, y in zip(sampled, targets, strict=True)])
+        drawn = torch.cat([take(y.boxes.float(), x.matched) for x, y in zip(sampled, targets, strict=True)])
         garments = torch.where(classes > 0)[0]
         codes = answer.codes.view(len(classes), answer.classes.shape[1], 4)[garments, classes[garments]]
-        asked = self.roi_coder.encode_single(drawn[garments], rois[garments])
+        asked = self.coder.encode_single(drawn[garments], rois[garments])
         count = max(1, len(classes))
         return {
             "class": F.cross_entropy(answer.classes, classes, reduction="sum") / count,
@@ -295,75 +290,19 @@ class TwoStage(InstanceHead):
         missing = max(0, self.least_rois - len(cropped))
         return torch.cat([cropped, cropped.new_zeros(missing, *cropped.shape[1:])]) if missing else cropped
 
-    def _read_anchors(self, levels: list[Tensor]) -> _Anchors:
-        objectness, codes = self.rpn(levels)
-        counts = [x[0].numel() for x in objectness]
-        objectness, codes = concat_box_prediction_layers(objectness, codes)
-        batch = len(levels[0])
-        device = levels[0].device
-        self.anchors.set_cell_anchors(torch.float32, device)
-        steps = [[torch.tensor(stride, device=device)] * 2 for stride in self.pyramid_strides]
-        boxes = torch.cat(self.anchors.grid_anchors([list(x.shape[-2:]) for x in levels], steps))
-        return _Anchors(objectness.view(batch, -1).float(), codes.view(batch, -1, 4).float(), boxes, counts)
-
-    def _anchor_loss(self, anchors: _Anchors, frames: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        objectness, boxes, count = [], [], 0
-        for i, (frame, target) in enumerate(zip(frames, targets, strict=True)):
-            wanted, matched = self._ask_anchors(anchors.boxes, frame, target.boxes.float())
-            positive, negative = (torch.where(x[0])[0] for x in self.anchor_sampler([wanted]))
-            both = torch.cat([positive, negative])
-            logits = anchors.objectness[i, both]
-            objectness.append(F.binary_cross_entropy_with_logits(logits, wanted[both], reduction="sum"))
-            drawn = _take(target.boxes.float(), matched[positive])
-            asked = self.anchor_coder.encode_single(drawn, anchors.boxes[positive])
-            boxes.append(F.smooth_l1_loss(anchors.codes[i, positive], asked, beta=BETA, reduction="sum"))
-            count += len(both)
-        count = max(1, count)
-        return {"objectness": torch.stack(objectness).sum() / count, "proposals": torch.stack(boxes).sum() / count}
-
-    def _ask_anchors(self, boxes: Tensor, frame: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """What is asked of each anchor (n,): 1 a garment, 0 none, -1 nothing; and which garment it is (n,)."""
-        wanted, matched = boxes.new_full((len(boxes),), -1), boxes.new_zeros(len(boxes), dtype=torch.int64)
-        inside = torch.where(_centred_in(boxes, frame))[0]
-        if not len(drawn) or not len(inside):
-            wanted[inside] = 0
-            return wanted, matched
-        match = self.anchor_matcher(box_iou(drawn, boxes[inside]))
-        wanted[inside] = (match >= 0).to(wanted.dtype)
-        wanted[inside[match == self.anchor_matcher.BETWEEN_THRESHOLDS]] = -1
-        matched[inside] = match.clamp(min=0)
-        return wanted, matched
-
-    def _propose(self, anchors: _Anchors, photo: int, frame: Tensor, kept: int) -> Tensor:
-        """The boxes (R, 4) of one photo that may be garments, surest first."""
-        outside = ~_centred_in(anchors.boxes, frame)
-        objectness = anchors.objectness[photo].detach().masked_fill(outside, -torch.inf)
-        best, levels, start = [], [], 0
-        for level, count in enumerate(anchors.counts):
-            top = objectness[start : start + count].topk(min(kept, count)).indices + start
-            best.append(top)
-            levels.append(torch.full_like(top, level))
-            start += count
-        index, level = torch.cat(best), torch.cat(levels)
-        boxes = self.anchor_coder.decode_single(anchors.codes[photo, index].detach(), anchors.boxes[index])
-        boxes = _clip(boxes, frame)
-        there = _larger(boxes, LEAST_PROPOSAL) & ~outside[index]
-        boxes, scores, level = boxes[there], objectness[index[there]].sigmoid(), level[there]
-        return boxes[batched_nms(boxes, scores, level, self.limits.proposal_nms)[:kept]]
-
     def _sample(self, proposals: Tensor, target: Target) -> Sampled:
-        """Proposals and the boxes drawn -> those that are learnt; whatever overlaps a garment of unknown kind is not."""
+        """Proposals and the boxes drawn -> those that are learnt, of which none overlaps a garment of unknown kind."""
         drawn = target.boxes.float()
         boxes = torch.cat([proposals, drawn])
         if len(drawn):
             overlaps, matched = (iou := box_iou(drawn, boxes)).max(0)
             kind = target.classes[matched]
             classes = torch.where(kind < 0, kind, kind + 1)
-            classes[self.roi_matcher(iou) == self.roi_matcher.BELOW_LOW_THRESHOLD] = 0
+            classes[self.matcher(iou) == self.matcher.BELOW_LOW_THRESHOLD] = 0
         else:
             overlaps, matched = boxes.new_zeros(len(boxes)), boxes.new_zeros(len(boxes), dtype=torch.int64)
             classes = matched
-        positive, negative = self.roi_sampler([classes])
+        positive, negative = self.sampler([classes])
         index = torch.where(positive[0] | negative[0])[0]
         return Sampled(boxes[index], classes[index], matched[index], overlaps[index])
 
@@ -371,27 +310,14 @@ class TwoStage(InstanceHead):
         """What the box branch answers of one photo's RoIs -> the garments found, their masks still empty."""
         count, num_classes = answer.classes.shape[0], answer.classes.shape[1] - 1
         scores = answer.classes.softmax(1)[:, 1:].flatten()
-        boxes = self.roi_coder.decode_single(answer.codes, rois).view(count, 1 + num_classes, 4)[:, 1:]
-        boxes = _clip(boxes.reshape(-1, 4), frame)
-        index = torch.where((scores > self.limits.least_score) & _larger(boxes, LEAST_DETECTION))[0]
+        boxes = self.coder.decode_single(answer.codes, rois).view(count, 1 + num_classes, 4)[:, 1:]
+        boxes = clip(boxes.reshape(-1, 4), frame)
+        index = torch.where((scores > self.limits.least_score) & larger(boxes, LEAST_SIDE))[0]
         kept = batched_nms(boxes[index], scores[index], index % num_classes, self.limits.nms)
         index = index[kept[: self.limits.detections]]
         attributes = None if answer.attributes is None else answer.attributes[index // num_classes]
         empty = boxes.new_zeros(len(index), 0, 0)
         return Detections(boxes[index], index % num_classes, scores[index], empty, attributes)
-
-
-class _Anchors(NamedTuple):
-    """What is said of every anchor."""
-
-    objectness: Tensor
-    """(B, n) logits."""
-    codes: Tensor
-    """(B, n, 4): the box proposed, coded relative to the anchor."""
-    boxes: Tensor
-    """(n, 4)."""
-    counts: list[int]
-    """Anchors of each level."""
 
 
 def _crops(strides: Sequence[int], side: int, roi_size: float) -> MultiScaleRoIAlign:
@@ -408,24 +334,3 @@ def _of_class(logits: Tensor, classes: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         return logits[:, 0]
     return logits[torch.arange(len(classes), device=logits.device), classes]
-
-
-def _take(boxes: Tensor, index: Tensor) -> Tensor:
-    """(N, 4) -> (R, 4); of nothing drawn, where N = 0, empty boxes."""
-    return boxes[index] if len(boxes) else boxes.new_zeros(len(index), 4)
-
-
-def _centred_in(boxes: Tensor, frame: Tensor) -> Tensor:
-    """(n,) whether the centre of each box lies in the photo."""
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    return (x >= frame[0]) & (y >= frame[1]) & (x < frame[2]) & (y < frame[3])
-
-
-def _clip(boxes: Tensor, frame: Tensor) -> Tensor:
-    """Boxes (R, 4), cut at the photo's edges."""
-    return torch.minimum(torch.maximum(boxes, frame[:2].repeat(2)), frame[2:].repeat(2))
-
-
-def _larger(boxes: Tensor, side: float) -> Tensor:
-    """(R,) whether each box is so wide and so high."""
-    return (boxes[:, 2] - boxes[:, 0] >= side) & (boxes[:, 3] - boxes[:, 1] >= side)

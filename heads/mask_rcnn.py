@@ -20,7 +20,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from ._blocks import Paper
-from ._two_stage import RATIOS, Boxes, Limits, TwoStage, taps
+from ._proposals import RATIOS
+from ._two_stage import Boxes, Limits, TwoStage, taps
 
 BOX_SIDE = 7
 
