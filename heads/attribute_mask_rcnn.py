@@ -25,7 +25,8 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from ._blocks import Paper
 from ._instances import Target
-from ._two_stage import RATIOS, Boxes, Limits, Sampled, TwoStage, taps
+from ._proposals import RATIOS
+from ._two_stage import Boxes, Limits, Sampled, TwoStage, taps
 
 NAME = "attribute_mask_rcnn"
 STRIDES = (8, 16, 32, 64, 128)
@@ -251,7 +252,7 @@ class AttributeMaskRCNN(TwoStage):
             least_rois=2,
         )
         self.attribute_loss, self.attribute_weight = attribute_loss, attribute_weight
-        self.anchors.cell_anchors = [_anchors(anchor_scale * stride, stride) for stride in STRIDES]
+        self.rpn.anchors.cell_anchors = [_anchors(anchor_scale * stride, stride) for stride in STRIDES]
         for crops in (self.box_crops, self.mask_crops):
             crops.sampling_ratio = 1                     # the authors read one point in the middle of each cell
 

@@ -136,7 +136,7 @@ def test_anchors():
     """Three of each cell, around its middle: 24 x 24 at stride 8, and of the same area twice as wide or high."""
     head = small()
     steps = [[torch.tensor(stride)] * 2 for stride in (8, 16, 32, 64, 128)]
-    levels = head.anchors.grid_anchors([[2, 3], [1, 1], [1, 1], [1, 1], [1, 1]], steps)
+    levels = head.rpn.anchors.grid_anchors([[2, 3], [1, 1], [1, 1], [1, 1], [1, 1]], steps)
     centres = (levels[0][:, :2] + levels[0][:, 2:]) / 2
     assert centres.tolist() == [[x, y] for y in (4, 12) for x in (4, 12, 20) for _ in range(3)]
     sides = levels[0][:3, 2:] - levels[0][:3, :2]
@@ -251,7 +251,7 @@ def test_attributes_go_with_their_own_boxes():
     logits = torch.arange(8.0)[:, None] + torch.tensor([0.0, 0.25, 0.5])
     head = small().eval()
     boxes = torch.tensor([place[name] for name, _ in rois], dtype=torch.float32)
-    head._propose = lambda anchors, i, *_: boxes[:5] if i == 0 else boxes[5:]
+    head.rpn.propose = lambda anchors, i, *_: boxes[:5] if i == 0 else boxes[5:]
     head.box_branch = torch.nn.Flatten()
     head.box_branch.forward = lambda crops: Boxes(chances.log(), torch.zeros(8, 16), logits)
     features = [torch.zeros(2, c, 64 // s, 64 // s) for c, s in zip(CHANNELS, STRIDES, strict=True)]
