@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from hemline.checkpoint import whole_file
 from hemline.config import load_config
 from hemline.evaluate import evaluate
-from hemline.heads import HEADS
+from hemline.heads import HEADS, InstanceHead
 from hemline.networks import Facts, every_network, parts, recipe
 from hemline.train import train
 
@@ -102,15 +101,17 @@ def time_all(args: argparse.Namespace, results: Results) -> None:
 
 
 def runner(network: Facts) -> Callable[[], object]:
-    """A call that reads one photo with a network: trunk and mask head."""
+    """A call that reads one photo with a network: trunk and head."""
     torch.manual_seed(0)
-    both = nn.Sequential(*parts(recipe(network.name, network.overrides), network.num_classes))
-    both.eval().to(memory_format=torch.channels_last)
+    backbone, head = parts(recipe(network.name, network.overrides), network.num_classes)
+    for part in (backbone, head):
+        part.eval().to(memory_format=torch.channels_last)
+    read = head.dry_run if isinstance(head, InstanceHead) else head
     photo = torch.randint(0, 256, (1, *CANVAS, 3), dtype=torch.uint8)
 
     def run() -> object:
         with torch.inference_mode():
-            return both(photo)
+            return read(backbone(photo))
 
     return run
 
@@ -194,7 +195,7 @@ def page(networks: list[Facts], results: Results) -> str:
     for x in networks:
         name = f"`{x.name}`" if not x.overrides else f"{x.name}<br>" + "<br>".join(f"`{o}`" for o in x.overrides)
         time = ratios.get(" ".join((x.name, *x.overrides)))
-        figures = [f"{x.parameters / 1e6:.2f}", f"{x.macs / 1e9:.2f}", f"{x.output_stride}"]
+        figures = [f"{x.parameters / 1e6:.2f}", f"{x.macs / 1e9:.2f}", str(x.output_stride or "")]
         figures.append(UNMEASURED if time is None else f"{time[0]:.1f}")
         figures.append("" if x.overrides else _accuracy(trained.get(x.name)))
         paper = "" if x.overrides else f"[{x.title}]({x.url}), {x.year}"

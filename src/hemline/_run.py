@@ -16,6 +16,7 @@ from timm.utils.model_ema import ModelEmaV3
 from hemline.checkpoint import save_state
 from hemline.data.loading import EpochSampler
 from hemline.errors import WeightsError
+from hemline.instance_losses import InstanceLoss
 from hemline.losses import JointLoss
 
 
@@ -23,7 +24,7 @@ from hemline.losses import JointLoss
 class Run:
     """Everything that changes while a run goes on."""
 
-    loss: JointLoss
+    loss: JointLoss | InstanceLoss
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LambdaLR
     average: ModelEmaV3

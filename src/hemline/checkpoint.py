@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -25,9 +25,11 @@ from torch import Tensor, nn
 
 from hemline.config import Config
 from hemline.errors import ConfigError, WeightsError
+from hemline.instance_model import InstanceNetwork
 from hemline.metadata import KEY, Metadata, read_metadata
-from hemline.model import Network, build
+from hemline.model import Network, build, build_instances
 
+N = TypeVar("N", Network, InstanceNetwork)
 State = Mapping[str, Tensor]
 """A network's `state_dict()`."""
 
@@ -77,14 +79,43 @@ def load_network(path: str | Path, *, head: nn.Module | None = None) -> tuple[Ne
         head: The mask head, where it was trained with one of your own.
 
     Raises:
+        WeightsError: the file cannot be read, its tensors are not those of the network it describes, or that network
+            finds instances.
+    """
+    state, metadata = load(path)
+    if metadata.finds == "instances":
+        raise WeightsError(f"{path}: its network finds instances; this needs one that draws classes, such as unet")
+    network = _built(path, metadata, build, head)
+    _fill(path, network, state)
+    network.set_mask_thresholds(torch.tensor(metadata.mask_thresholds))  # those that prediction uses
+    return network.eval(), metadata
+
+
+def load_instance_network(path: str | Path, *, head: nn.Module | None = None) -> tuple[InstanceNetwork, Metadata]:
+    """The same for a checkpoint whose network finds instances.
+
+    Args:
+        path: A `.safetensors` file.
+        head: The instance head, where it was trained with one of your own.
+
+    Raises:
         WeightsError: the file cannot be read, or its tensors are not those of the network it describes.
     """
     state, metadata = load(path)
+    network = _built(path, metadata, build_instances, head)
+    _fill(path, network, state)
+    return network.eval(), metadata
+
+
+def _built(path: str | Path, metadata: Metadata, make: Callable[..., N], head: nn.Module | None) -> N:
     try:
-        network = build(Config.from_dict(metadata.recipe), metadata.labels, head=head, trunk_weights=False)
+        return make(Config.from_dict(metadata.recipe), metadata.labels, head=head, trunk_weights=False)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path}: its recipe cannot be built by this version ({reason})") from error
+
+
+def _fill(path: str | Path, network: nn.Module, state: State) -> None:
     own = network.state_dict()
     differing = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
     for what, names in (("lacks", own.keys() - state.keys()), ("has strange", state.keys() - own.keys()),
@@ -95,8 +126,6 @@ def load_network(path: str | Path, *, head: nn.Module | None = None) -> tuple[Ne
                 "if it was trained with a head of your own, give that head"
             )
     network.load_state_dict(state)
-    network.set_mask_thresholds(torch.tensor(metadata.mask_thresholds))  # those that prediction uses
-    return network.eval(), metadata
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:

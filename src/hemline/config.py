@@ -195,6 +195,8 @@ class Loss:
     """The same losses of the masks, on each of the head's auxiliary outputs."""
     presence: Weight = 0.0
     """Binary cross-entropy of the head's auxiliary answer to which classes are on the photo."""
+    instances: Weight = 1.0
+    """The losses of a head that finds instances, each already weighed as the head's options say."""
     class_weights: Literal["none", "median_frequency", "inverse", "effective_number"] = "none"
     """How `bce`, `cross_entropy`, `focal`, `bootstrapped` and `ohem` weigh classes, by the pixels or photos of each;
     see `hemline.data.balance`."""

@@ -41,6 +41,7 @@ from hemline.transplant import GarmentScorer, Transplant
 
 if TYPE_CHECKING:
     from hemline.data.loading import Source
+    from hemline.instance_model import InstanceNetwork
     from hemline.model import Network
 
 Split = Literal["validation", "train", "test", "all"]
@@ -110,7 +111,7 @@ def evaluate(
 
 
 def score_network(
-    network: Network,
+    network: Network | InstanceNetwork,
     sources: Sequence[Source],
     metadata: Metadata,
     *,

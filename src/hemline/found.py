@@ -5,6 +5,7 @@ Shapes: N garments, L labels, H W photo, h w a garment's box, m side of a mask's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.masks import Mask
+from hemline.metadata import Metadata
 from hemline.photo import Frame
 from hemline.runtime import Detections
 
@@ -59,6 +61,23 @@ def of_detections(detections: Detections, frame: Frame) -> list[Found]:
                 Found(int(detections.classes[i]), float(detections.scores[i]), box, crop, detections.labels[1 + i])
             )
     return found
+
+
+def reported(found: Sequence[Found], metadata: Metadata, size: tuple[int, int]) -> list[Found]:
+    """Those that score and cover as much as the weights ask of their category.
+
+    Args:
+        found: Garments.
+        metadata: Of the weights; `instance_scores` and `instance_areas` count.
+        size: (H, W) of the photo.
+    """
+    everything = (0.0,) * len(metadata.labels.categories)
+    scores, areas = metadata.instance_scores or everything, metadata.instance_areas or everything
+    return [
+        one for one in found
+        if one.score >= scores[one.category]
+        and np.count_nonzero(one.crop) >= areas[one.category] * size[0] * size[1]
+    ]  # fmt: skip
 
 
 def _paste(

@@ -5,7 +5,7 @@ Shapes: B batch, H W canvas, h w the mask head's size (canvas / 4), K mask class
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,8 +15,9 @@ from hemline._regions import LEAST_RIVALRY
 from hemline.backbone import Backbone
 from hemline.config import Config
 from hemline.errors import ConfigError, in_short
-from hemline.heads import HEADS, Auxiliary, Dense, MultiLabel
+from hemline.heads import HEADS, Auxiliary, Dense, InstanceHead, MultiLabel
 from hemline.heads._blocks import area_resize
+from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
 
 
@@ -143,6 +144,22 @@ def build(config: Config, space: LabelSpace, *, head: nn.Module | None = None, t
     return assemble(backbone, config, space, head=head)
 
 
+def finds_instances(config: Config, head: nn.Module | None = None) -> bool:
+    """Whether a recipe's head, or one of your own, finds instances; others draw classes."""
+    return issubclass(HEADS[config.head.name], InstanceHead) if head is None else isinstance(head, InstanceHead)
+
+
+def build_instances(
+    config: Config, space: LabelSpace, *, head: nn.Module | None = None, trunk_weights: bool = True
+) -> InstanceNetwork:
+    """Build the network of a recipe whose head finds instances; as `build` otherwise.
+
+    Raises:
+        ConfigError: as of `build`.
+    """
+    return assemble_instances(make_backbone(config, trunk_weights=trunk_weights), config, space, head=head)
+
+
 def make_backbone(config: Config, *, trunk_weights: bool) -> Backbone:
     """Build the backbone of a recipe.
 
@@ -166,11 +183,43 @@ def make_mask_head(backbone: Backbone, config: Config, num_classes: int) -> nn.M
     Raises:
         ConfigError: its options do not fit, or the trunk is not one that it can read.
     """
+    return _make_head(backbone, config, num_classes)
+
+
+def make_instance_head(
+    backbone: Backbone, config: Config, classes: Sequence[str], attributes: Sequence[str]
+) -> InstanceHead:
+    """Build the instance head of a recipe, of these classes and attributes.
+
+    Raises:
+        ConfigError: its options do not fit, or the trunk is not one that it can read.
+    """
+    head = _make_head(backbone, config, classes, attributes)
+    assert isinstance(head, InstanceHead)
+    return head
+
+
+def _make_head(backbone: Backbone, config: Config, *answers: object) -> nn.Module:
     make: Callable[..., nn.Module] = HEADS[config.head.name]
     try:
-        return make(backbone.channels, backbone.strides, num_classes, **config.head.options)
+        return make(backbone.channels, backbone.strides, *answers, **config.head.options)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"head: {in_short(error)}") from error
+
+
+def assemble_instances(
+    backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.Module | None = None
+) -> InstanceNetwork:
+    """Build the heads of a recipe that finds instances on a backbone.
+
+    Raises:
+        ConfigError: the head's options do not fit.
+    """
+    if head is None:
+        classes, attributes = [c.name for c in space.categories], [label.name for label in space.labels]
+        head = make_instance_head(backbone, config, classes, attributes)
+    assert isinstance(head, InstanceHead)
+    return InstanceNetwork(space, backbone, head, _make_label_head(head.map_channels, config, space))
 
 
 def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.Module | None = None) -> Network:
@@ -183,10 +232,14 @@ def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.
     if head is None:
         head = make_mask_head(backbone, config, space.num_masks + exclusive)
     map_channels: list[int] = head.map_channels  # type: ignore[assignment]  # nn.Module hides what it holds
+    label_head = _make_label_head(map_channels, config, space)
+    return Network(space, backbone, head, label_head, exclusive=exclusive)
+
+
+def _make_label_head(map_channels: Sequence[int], config: Config, space: LabelSpace) -> MultiLabel:
     sizes = {name: part.stop - part.start for name, part in space.label_slices.items()}
     hidden, dropout = config.label_head.hidden, config.label_head.dropout
     try:
-        label_head = MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout)
+        return MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout)
     except RuntimeError as error:
         raise ConfigError(f"label_head.hidden: {hidden} is too wide for the memory here") from error
-    return Network(space, backbone, head, label_head, exclusive=exclusive)

@@ -25,9 +25,9 @@ from hemline._reading import read_yaml
 from hemline.backbone import Backbone
 from hemline.config import Config, config_text
 from hemline.errors import ConfigError, in_short
-from hemline.heads import HEADS
-from hemline.labels import OF_DATA, load_label_space
-from hemline.model import make_backbone, make_mask_head
+from hemline.heads import HEADS, InstanceHead
+from hemline.labels import OF_DATA, LabelSpace, load_label_space
+from hemline.model import finds_instances, make_backbone, make_instance_head, make_mask_head
 
 MIN_SIDE = 32
 """The deepest map of most trunks has one cell for so many pixels."""
@@ -46,7 +46,7 @@ class Facts:
     url: str
     backbone: str
     num_classes: int
-    """K, and one more where masks are exclusive."""
+    """K, and one more where masks are exclusive; of a network that finds instances, the categories."""
     parameters: int
     """Of what answers."""
     parameters_in_training: int
@@ -54,9 +54,10 @@ class Facts:
     size: tuple[int, int]
     """Height and width that `macs` is of."""
     macs: int
-    """Multiply-adds for one photo, of convolutions and matrix products."""
-    output_stride: int
-    """Of the logits."""
+    """Multiply-adds for one photo, of convolutions and matrix products; of a network that finds instances, where it
+    proposes and finds as many as it may."""
+    output_stride: int | None
+    """Of the logits; None of a network that finds instances, whose masks have grids of their own."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -94,17 +95,22 @@ def facts(
     config = recipe(name, overrides)
     size = config.canvas if size is None else size
     if num_classes is None:
-        labels = "fashionpedia" if config.labels == OF_DATA else config.labels
-        num_classes = load_label_space(labels).num_masks + (config.masks == "exclusive")
+        space, exclusive = _space(config), config.masks == "exclusive"
+        num_classes = len(space.categories) if finds_instances(config) else space.num_masks + exclusive
     with torch.device("meta"):
         backbone, head = parts(config, num_classes)
-        in_training = sum(p.numel() for p in (*backbone.parameters(), *head.parameters()))
+        in_training = _count(backbone, head)
         if "auxiliary" in inspect.signature(HEADS[name]).parameters:
             head = make_mask_head(backbone, recipe(name, [*overrides, "head.auxiliary=false"]), num_classes)
         counter = FlopCounterMode(display=False)
         try:
             with counter, torch.no_grad():
-                logits = head.eval()(backbone.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))).logits
+                features = backbone.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))
+                if isinstance(head, InstanceHead):
+                    head.eval().dry_run(features)
+                    output_stride = None
+                else:
+                    output_stride = round(size[0] / head.eval()(features).logits.shape[2])
         except (RuntimeError, ValueError, AssertionError) as error:
             raise ConfigError(
                 f"{name} on {backbone.name} cannot read photos of {size[0]} x {size[1]} ({in_short(error)})"
@@ -118,11 +124,11 @@ def facts(
         url=paper.url,
         backbone=config.backbone.name,
         num_classes=num_classes,
-        parameters=sum(p.numel() for p in (*backbone.parameters(), *head.parameters())),
+        parameters=_count(backbone, head),
         parameters_in_training=in_training,
         size=size,
         macs=counter.get_total_flops() // 2,
-        output_stride=round(size[0] / logits.shape[2]),
+        output_stride=output_stride,
     )
 
 
@@ -147,10 +153,21 @@ def recipe(name: str, overrides: Sequence[str] = ()) -> Config:
     return Config.from_dict(cast(dict[str, Any], read_yaml(config_text(name))), overrides)
 
 
+def _count(*modules: nn.Module) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
 def parts(config: Config, num_classes: int) -> tuple[Backbone, nn.Module]:
-    """The trunk and the mask head of a recipe, with random weights, answering so many maps."""
+    """The trunk and the head of a recipe, with random weights, answering so many maps, or categories of instances."""
     backbone = make_backbone(config, trunk_weights=False)
-    return backbone, make_mask_head(backbone, config, num_classes)
+    if not finds_instances(config):
+        return backbone, make_mask_head(backbone, config, num_classes)
+    attributes = [label.name for label in _space(config).labels]
+    return backbone, make_instance_head(backbone, config, [f"class {i}" for i in range(num_classes)], attributes)
+
+
+def _space(config: Config) -> LabelSpace:
+    return load_label_space("fashionpedia" if config.labels == OF_DATA else config.labels)
 
 
 
@@ -164,7 +181,7 @@ def networks_table(networks: Sequence[Facts]) -> Table:
     for x in networks:
         under = x.overrides or (x.title,)
         name = "\n".join([f"[bold]{x.name}[/]", *(f"[dim]{escape(line)}[/]" for line in under)])
-        figures = str(x.year), f"{x.parameters / 1e6:.2f} M", f"{x.macs / 1e9:.2f} G", str(x.output_stride)
+        figures = str(x.year), f"{x.parameters / 1e6:.2f} M", f"{x.macs / 1e9:.2f} G", str(x.output_stride or "-")
         table.add_row(name, escape(x.backbone), *figures)
     sizes = " or ".join(sorted({"{} x {}".format(*x.size) for x in networks}))
     table.caption = (

@@ -2,16 +2,17 @@
 
 Scores, thresholds and masks of the photo's size are made here and nowhere else (`read_answer`).
 
-One garment a category: several people's shoes are one garment `shoe` with one mask of many parts, since the network
-draws classes, not instances. Masks of garments found by their pixels share no pixel; the region of a garment that is
-known by the photo's label alone (`found_by: label`) is a guess and may lie over others.
+Of a network that draws classes, one garment a category: several people's shoes are one garment `shoe` with one mask of
+many parts, and masks of garments found by their pixels share no pixel. Of a network that finds instances, a garment for
+each: both shoes, and a scarf over the whole coat. The region of a garment that is known by the photo's label alone
+(`found_by: label`) is a guess and may lie over others.
 
 Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline import masks as mask_forms
-from hemline._regions import Maps, Region, best_region, find_regions, logit, sigmoid
+from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
+from hemline.found import of_detections, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
 from hemline.photo import Frame
+from hemline.runtime import Detections
 
 SCHEMA_VERSION = "1.0"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
@@ -51,7 +54,7 @@ class ScoredLabel(NamedTuple):
 
 @dataclass(eq=False)
 class Garment:
-    """One category that is worn in a photo."""
+    """One category that is worn in a photo, or one garment of several that are found one by one."""
 
     category: str
     category_id: int
@@ -230,35 +233,95 @@ def read_answer(
     space = metadata.labels
     maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), space.competing)
     regions = find_regions(maps, len(space.categories))
-    thresholds, least = logit(metadata.label_thresholds), min_score or 0.0
+    drawn = [_Drawn(k, region.score, region.mask, labels[1 + k]) for k, region in regions.items()]
+
+    def guess(category: int) -> Mask | None:
+        return best_region(maps, category, LEAST_REGION)
+
+    return _compose(drawn, labels[0], guess, metadata, photo, name=name, least=min_score or 0.0)
+
+
+def read_detections(
+    detections: Detections,
+    frame: Frame,
+    metadata: Metadata,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    min_score: float | None = None,
+) -> Result:
+    """Turn what a network that finds instances answers for one photo into the same `Result`: a garment an instance.
+
+    Those that score less than their category's threshold, or are smaller than its least area, are left out; what the
+    photo's labels add is as `read_answer` says.
+
+    Args:
+        detections: Of one photo.
+        frame: Where the photo lies on the canvas.
+        metadata: Of the weights that answered: label space and thresholds.
+        photo: (H, W, 3) RGB.
+        name: The photo's name.
+        min_score: As of `read_answer`.
+    """
+    size = (frame.photo_height, frame.photo_width)
+    found = reported(of_detections(detections, frame), metadata, size)
+    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in found]
+    return _compose(drawn, detections.labels[0], lambda _: None, metadata, photo, name=name, least=min_score or 0.0)
+
+
+class _Drawn(NamedTuple):
+    """A garment that has a mask."""
+
+    category: int
+    score: float
+    mask: Mask
+    labels: NDArray[np.float32]
+    """(L,) logits of what is said of it."""
+
+
+def _compose(
+    drawn: Sequence[_Drawn],
+    of_photo: NDArray[np.float32],
+    guess: Callable[[int], Mask | None],
+    metadata: Metadata,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    least: float,
+) -> Result:
+    """The answer of what has masks and of the (L,) logits of the whole photo, made to agree.
+
+    `guess` is asked where a category is that the photo's label alone names.
+    """
+    space, thresholds = metadata.labels, logit(metadata.label_thresholds)
+    there = {one.category for one in drawn}
     garments = []
-    for category in (c for c in space.categories if c.shown):
+    for one in (one for one in drawn if space.categories[one.category].shown):
+        category = space.categories[one.category]
+        said = _attributes(space, one.labels, thresholds, {category.name}, least)
+        garments.append(_garment(category, one.score, one.mask, "mask", photo, said))
+    for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
-        if k in regions:
-            mask, score = regions[k]
-            said = _attributes(space, labels[1 + k], thresholds, {category.name}, least)
-            garments.append(_garment(category, score, mask, "mask", photo, said))
-        elif labels[0, k] > thresholds[k] and not _outdone(space, category, labels[0] - thresholds, regions):
-            score = float(sigmoid(labels[0, k]))
-            garments.append(_garment(category, score, best_region(maps, k, LEAST_REGION), "label", photo, []))
+        if of_photo[k] > thresholds[k] and not _outdone(space, category, of_photo - thresholds, there):
+            garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", photo, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     worn = {garment.category for garment in garments}
-    whole = _categories(space, labels[0], thresholds, worn, least)
+    whole = _categories(space, of_photo, thresholds, worn, least)
     seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
     unseen = {garment.category for garment in garments if garment.found_by == "label"}
-    possible = _attributes(space, labels[0], thresholds, unseen, least)
-    said = _attributes(space, labels[0], thresholds, worn, least)
+    possible = _attributes(space, of_photo, thresholds, unseen, least)
+    said = _attributes(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
-    return Result(name, (frame.photo_height, frame.photo_width), garments, whole, photo, space)
+    return Result(name, (photo.shape[0], photo.shape[1]), garments, whole, photo, space)
 
 
 def _outdone(
-    space: LabelSpace, category: Category, margins: NDArray[np.float32], regions: Mapping[int, Region]
+    space: LabelSpace, category: Category, margins: NDArray[np.float32], there: Set[int]
 ) -> bool:
     """Whether a category that the photo's label alone names is taken by one alike: found by its mask, or surer."""
     names = {name for alike in space.alike if category.name in alike for name in alike} - {category.name}
     rivals = [c.index for c in space.categories if c.shown and c.name in names]
-    return any(k in regions or margins[k] > margins[category.index] for k in rivals)
+    return any(k in there or margins[k] > margins[category.index] for k in rivals)
 
 
 def _garment(

@@ -4,6 +4,8 @@
     onnxruntime   an .onnx graph on the CPU or a GPU        pip install "hemline[onnxruntime]"
     torch         a .safetensors file on the CPU or a GPU   pip install "hemline[train]"
 
+Weights whose network finds instances run on torch alone.
+
 All of them compute in 32-bit floats and give the same answer. A photo's answer does not depend on the photos beside
 it. Pixels that are not `valid` belong to no mask and no label is pooled there; the trunk does see them, which is why
 padding is always the grey that `hemline.photo.place` puts there.
@@ -19,13 +21,19 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hemline.errors import DeviceError, WeightsError
 from hemline.metadata import Metadata, check_graph, read_metadata
+
+if TYPE_CHECKING:
+    from hemline.instance_model import InstanceNetwork
+    from hemline.model import Network
+
+    M = TypeVar("M", Network, InstanceNetwork)
 
 RuntimeName = Literal["auto", "openvino", "onnxruntime", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -75,7 +83,7 @@ class Runtime(Protocol):
 
 @runtime_checkable
 class Finder(Protocol):
-    """Something that runs one network that finds instances; `open_runtime` builds it for such weights."""
+    """Something that runs one network that finds instances; build it with `open_finder`."""
 
     name: str
     """`torch`."""
@@ -116,7 +124,7 @@ def open_runtime(
     threads: int | None = None,
     precision: Precision = "f32",
 ) -> Runtime:
-    """Make weights ready to run.
+    """Make weights ready to run, of a network that draws classes; `open_finder` does so of one that finds instances.
 
     Args:
         weights: A `.onnx` or `.safetensors` file. Where a runtime reads the other form, that file is taken from beside
@@ -129,9 +137,12 @@ def open_runtime(
         precision: `bf16` is quicker where the CPU has it, answers change a little; OpenVINO alone.
 
     Raises:
-        WeightsError: the file is damaged, or the form that the runtime reads does not lie beside it.
+        WeightsError: the file is damaged, the form that the runtime reads does not lie beside it, or its network finds
+            instances.
         DeviceError: the runtime, device or precision that was asked for is not here.
     """
+    if metadata.finds == "instances":
+        raise WeightsError(f"{weights}: its network finds instances; this needs one that draws classes, such as unet")
     asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("precision", precision, Precision))
     for key, value, choices in asked:
         if value not in get_args(choices):
@@ -161,8 +172,41 @@ def _open(
             return _OpenVino(weights, metadata, device, threads, precision)
         return (_OnnxRuntime if name == "onnxruntime" else _Torch)(weights, metadata, device, threads)
     except ModuleNotFoundError as error:
-        package = {"openvino": "hemline", "onnxruntime": "hemline[onnxruntime]", "torch": "hemline[train]"}[name]
-        raise DeviceError(f'runtime {name} needs {error.name}, which is not here: pip install "{package}"') from error
+        raise _not_here(name, error) from error
+
+
+def open_finder(
+    weights: Path,
+    metadata: Metadata,
+    *,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
+    threads: int | None = None,
+) -> Finder:
+    """Make weights ready to run whose network finds instances, which torch alone does.
+
+    Args:
+        weights: A `.safetensors` file.
+        metadata: What the file says of itself.
+        runtime: `auto` or `torch`.
+        device: As of `open_runtime`.
+        threads: As of `open_runtime`.
+
+    Raises:
+        WeightsError: the file is damaged.
+        DeviceError: the device is not here, or another runtime was asked for.
+    """
+    if runtime not in ("auto", "torch"):
+        raise DeviceError(f"runtime {runtime} cannot run {weights}, whose network finds instances: take torch or auto")
+    try:
+        return _TorchFinder(Path(weights), metadata, device, _num_threads(threads))
+    except ModuleNotFoundError as error:
+        raise _not_here("torch", error) from error
+
+
+def _not_here(runtime: str, error: ModuleNotFoundError) -> DeviceError:
+    package = {"openvino": "hemline", "onnxruntime": "hemline[onnxruntime]", "torch": "hemline[train]"}[runtime]
+    return DeviceError(f'runtime {runtime} needs {error.name}, which is not here: pip install "{package}"')
 
 
 class _OpenVino:
@@ -240,17 +284,11 @@ class _Torch:
     name = "torch"
 
     def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
-        import torch
-
         from hemline.checkpoint import load_network
 
-        if device == "cuda" and not torch.cuda.is_available():
-            raise DeviceError("runtime torch sees no GPU: take device=cpu, or install a torch build for your GPU")
-        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self.device = _torch_device(device, threads)
         network, _ = load_network(_beside(weights, metadata, ".safetensors"))
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = _on(network, self.device)
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         import torch
@@ -259,6 +297,33 @@ class _Torch:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             masks, labels = self.network(photos, inside)
         return Answer(masks.cpu().numpy(), labels.cpu().numpy())
+
+
+class _TorchFinder:
+    name = "torch"
+
+    def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
+        from hemline.checkpoint import load_instance_network
+
+        self.device = _torch_device(device, threads)
+        network, _ = load_instance_network(_beside(weights, metadata, ".safetensors"))
+        self.find = _on(network, self.device).find
+
+
+def _torch_device(device: DeviceName, threads: int | None) -> str:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("runtime torch sees no GPU: take device=cpu, or install a torch build for your GPU")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _on(network: M, device: str) -> M:
+    import torch
+
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def _graph(weights: Path, metadata: Metadata) -> Path:

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline._regions import Maps, contenders, logit
-from hemline.errors import PhotoError
+from hemline.errors import ConfigError, PhotoError
 from hemline.metadata import Metadata, read_metadata
 from hemline.photo import Canvas, Frame, Photo, place, read_photo
-from hemline.result import SCHEMA_VERSION, Result, read_answer
-from hemline.runtime import Answer, DeviceName, Runtime, RuntimeName, default_weights, open_runtime
+from hemline.result import SCHEMA_VERSION, Result, read_answer, read_detections
+from hemline.runtime import Answer, DeviceName, Finder, Runtime, RuntimeName, default_weights, open_finder, open_runtime
 
 Channels = Literal["rgb", "bgr"]
 READERS = 2
@@ -73,10 +73,12 @@ class Tagger:
     """
 
     def __init__(
-        self, runtime: Runtime, metadata: Metadata, *, flip: bool = False, min_score: float | None = None
+        self, runtime: Runtime | Finder, metadata: Metadata, *, flip: bool = False, min_score: float | None = None
     ) -> None:
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score is a score from 0 to 1, not {min_score}")
+        if flip and isinstance(runtime, Finder):
+            raise ConfigError(f"flip averages maps of classes; weights {metadata.name} find instances: leave it out")
         self.runtime = runtime
         self.metadata = metadata
         self.flip = flip
@@ -108,7 +110,8 @@ class Tagger:
         if weights is None:
             weights = default_weights(".safetensors" if runtime == "torch" else ".onnx")
         metadata = read_metadata(weights)
-        opened = open_runtime(Path(weights), metadata, runtime=runtime, device=device)
+        open_weights = open_finder if metadata.finds == "instances" else open_runtime
+        opened = open_weights(Path(weights), metadata, runtime=runtime, device=device)
         return cls(opened, metadata, flip=flip, min_score=min_score)
 
     def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
@@ -192,6 +195,11 @@ class Tagger:
             return
         pixels = np.stack([read.canvas.pixels for read in batch])  # (B, H, W, 3)
         valid = np.stack([read.canvas.valid for read in batch])  # (B, H, W)
+        if isinstance(self.runtime, Finder):
+            for read, found in zip(batch, self.runtime.find(pixels, valid), strict=True):
+                frame, least = read.canvas.frame, self.min_score
+                yield read_detections(found, frame, self.metadata, read.photo, name=read.name, min_score=least)
+            return
         masks, labels = self.run(pixels, valid)
         for i, read in enumerate(batch):
             yield read_answer(
@@ -206,7 +214,13 @@ class Tagger:
             )
 
     def run(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
-        """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W) -> logits of masks and labels."""
+        """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W) -> logits of masks and labels.
+
+        Raises:
+            ConfigError: the weights find instances; `runtime.find` is what runs them.
+        """
+        if isinstance(self.runtime, Finder):
+            raise ConfigError(f"weights {self.metadata.name} find instances, and this needs weights that draw classes")
         answer = self.runtime(pixels, valid)
         if not self.flip:
             return answer

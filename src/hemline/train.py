@@ -14,6 +14,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -35,10 +36,12 @@ from hemline.data.loading import EpochSampler, Source, batches, described, make_
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
+from hemline.instance_losses import INSTANCES, InstanceLoss
+from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
 from hemline.losses import AUXILIARY, CHOICE, PRESENCE, JointLoss
 from hemline.metadata import Metadata
-from hemline.model import Network, build
+from hemline.model import Network, build, build_instances, finds_instances
 from hemline.trial import starting_weights
 
 SAVE_EVERY = 300.0
@@ -178,18 +181,20 @@ def _diverged(run: Run, config: Config, what: str) -> StoppedError:
 
 
 def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
-    """The one sum that is trained: masks, auxiliary outputs, categories, every attribute group, and its choices."""
+    """The one sum that is trained: masks, auxiliary outputs, instances, categories, attribute groups, choices."""
     nothing = losses["category"].new_zeros(())
     weights = config.loss
     of_masks = {name: weight for name, weight in weights.of_masks().items() if weight}
     auxiliary = {name: loss for name, loss in losses.items() if name.startswith(AUXILIARY)}
     choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
-    others = {*of_masks, *auxiliary, PRESENCE, "category"}
+    instances = {name: loss for name, loss in losses.items() if name.startswith(INSTANCES)}
+    others = {*of_masks, *auxiliary, *instances, PRESENCE, "category"}
     groups = [loss for name, loss in losses.items() if name not in others and not name.startswith(CHOICE)]
     return (
         sum((weight * losses[name] for name, weight in of_masks.items()), nothing)
         + weights.auxiliary * sum((of_masks[name.split()[-1]] * loss for name, loss in auxiliary.items()), nothing)
         + weights.presence * losses.get(PRESENCE, nothing)
+        + weights.instances * sum(instances.values(), nothing)
         + weights.category * losses["category"]
         + weights.attributes * sum(groups, nothing)
         + weights.choice * sum(choices, nothing)
@@ -198,9 +203,9 @@ def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
 
 def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
     """Measure the averaged weights on the photos held out."""
-    network: Network = run.average.module
+    network: Network | InstanceNetwork = run.average.module
     network.eval()
-    metadata = _metadata(config, space, sources, {})
+    metadata = _metadata(run, config, space, sources, {})
     return score_network(network, sources, metadata, device=run.device)
 
 
@@ -215,18 +220,20 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
-def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Network:
+def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Network | InstanceNetwork:
     torch.manual_seed(config.seed)
-    network = build(config, space, head=head, trunk_weights=config.init is None)
+    make: Callable[..., Network | InstanceNetwork] = build_instances if finds_instances(config, head) else build
+    network = make(config, space, head=head, trunk_weights=config.init is None)
     if config.init is not None:
         network.load_state_dict(starting_weights(config, network.state_dict(), space), strict=False)
-    network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_probability))
+    if isinstance(network, Network):
+        network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_probability))
     return network
 
 
 def _set_up(
     config: Config,
-    network: Network,
+    network: Network | InstanceNetwork,
     space: LabelSpace,
     sources: list[Source],
     device: torch.device,
@@ -235,7 +242,11 @@ def _set_up(
 ) -> Run:
     network.to(device).to(memory_format=torch.channels_last)
     on_device = [None if each is None else torch.from_numpy(each).to(device, torch.float32) for each in weights]
-    loss = JointLoss(network, space, config.loss, *on_device)
+    loss: JointLoss | InstanceLoss
+    if isinstance(network, Network):
+        loss = JointLoss(network, space, config.loss, *on_device)
+    else:
+        loss = InstanceLoss(network, space, config.loss)
     optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.lr, fused=device.type == "cuda")
     sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
     num_steps = config.epochs * len(sampler)
@@ -248,7 +259,7 @@ def _set_up(
     return Run(loss, optimizer, scheduler, average, sampler, device, folder)
 
 
-def _parameter_groups(network: Network, config: Config) -> list[dict[str, Any]]:
+def _parameter_groups(network: nn.Module, config: Config) -> list[dict[str, Any]]:
     """Trunk and heads at their own rates; norms and biases without decay."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -267,13 +278,16 @@ def _parameter_groups(network: Network, config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics: dict[str, Any]) -> Metadata:
+def _metadata(
+    run: Run, config: Config, space: LabelSpace, sources: list[Source], metrics: dict[str, Any]
+) -> Metadata:
     return Metadata(
         name=config.name,
         labels=space,
         canvas=config.canvas,
         mask_thresholds=(config.mask_probability,) * space.num_masks,
         label_thresholds=(0.5,) * space.num_labels,
+        finds="instances" if isinstance(run.loss, InstanceLoss) else "classes",
         recipe=config.to_dict(),
         metrics=metrics,
         data=described(config, sources),
@@ -283,9 +297,9 @@ def _metadata(config: Config, space: LabelSpace, sources: list[Source], metrics:
 
 
 def _write(run: Run, config: Config, space: LabelSpace, sources: list[Source], report: Report, *, best: bool) -> None:
-    metadata = _metadata(config, space, sources, report.to_dict())
+    metadata = _metadata(run, config, space, sources, report.to_dict())
     metadata = replace(metadata, label_thresholds=report.label_thresholds)
-    network: Network = run.average.module
+    network: Network | InstanceNetwork = run.average.module
     for name in ("last", "best") if best else ("last",):
         save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)
     file = run.folder / "metrics.jsonl"

@@ -18,8 +18,10 @@ from hemline.backbone import Backbone
 from hemline.checkpoint import load
 from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
+from hemline.heads import Target
+from hemline.instance_model import InstanceNetwork
 from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
-from hemline.model import Network, answer_train, assemble, make_backbone
+from hemline.model import Network, answer_train, assemble, assemble_instances, finds_instances, make_backbone
 from hemline.runtime import default_weights
 from hemline.trunks import OWN_TRUNKS
 
@@ -47,7 +49,7 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
         if backbone is None:
             return problems
         if not blocks & {"head", "label_head"}:
-            network = _tried(problems, lambda: assemble(backbone, config, _space(config)))
+            network = _tried(problems, lambda: _network(config, backbone))
         if not wrong & {"backbone.pretrained", "backbone.weights"}:
             _tried(problems, lambda: _trunk_weights(config, backbone))
         if not blocks & {"canvas", "batch_size"}:
@@ -126,6 +128,23 @@ def _tensors(backbone: Backbone) -> dict[str, Tensor]:
     return {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
 
 
+def _network(config: Config, backbone: Backbone) -> Network | InstanceNetwork:
+    if not finds_instances(config):
+        return assemble(backbone, config, _space(config))
+    loss, head = config.loss, config.head.name
+    of_maps = [name for name, weight in loss.of_masks().items() if weight]
+    of_maps += [name for name in ("auxiliary", "presence") if getattr(loss, name)]
+    if of_maps:
+        keys, them = " and loss.".join(of_maps), "it" if len(of_maps) == 1 else "them"
+        raise ConfigError(f"loss.{keys}: head {head} finds instances and draws no maps of classes; set {them} to 0")
+    if config.masks == "exclusive":
+        raise ConfigError(f"masks: head {head} finds instances, which may overlap; set it to overlapping")
+    for key in ("class_weights", "positive_weights"):
+        if getattr(loss, key) != "none":
+            raise ConfigError(f"loss.{key}: head {head} finds instances and weighs no pixels; set it to none")
+    return assemble_instances(backbone, config, _space(config))
+
+
 def _trunk_weights(config: Config, backbone: Backbone) -> None:
     asked = config.backbone
     if asked.weights is not None:
@@ -144,7 +163,20 @@ def _space(config: Config) -> LabelSpace:
         return load_label_space("street")                # the recipe's own is already said to be wrong
 
 
-def _step(config: Config, backbone: Backbone, network: Network | None) -> None:
+def _garment(config: Config, network: InstanceNetwork) -> Target:
+    """One that fills half the canvas."""
+    height, width = config.canvas
+    masks = torch.zeros(1, height, width, dtype=torch.uint8)
+    masks[:, : height // 2] = 1
+    return Target(
+        boxes=torch.tensor([[0.0, 0.0, width, height // 2]]),
+        classes=torch.zeros(1, dtype=torch.int64),
+        masks=masks,
+        attributes=torch.zeros(1, network.num_attributes, dtype=torch.int8),
+    )
+
+
+def _step(config: Config, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
     """Read one photo, or two where a step has more, as in training."""
     height, width = config.canvas
     photos = min(config.batch_size, 2)
@@ -156,8 +188,11 @@ def _step(config: Config, backbone: Backbone, network: Network | None) -> None:
                 raise ConfigError(f"backbone.name: {backbone.name} puts channels last; take a convolutional trunk")
             if any(x.shape[2] * stride != height for x, stride in zip(features, backbone.strides, strict=True)):
                 raise ConfigError(f"backbone.name: {backbone.name} cuts borders off its maps; take a trunk that pads")
-            if network is not None:
-                reader = "head", config.head.name
+            reader = "head", config.head.name
+            if isinstance(network, InstanceNetwork):
+                frames = torch.tensor([[0.0, 0.0, width, height]] * photos)
+                network.head.train().loss(features, frames, [_garment(config, network)] * photos)
+            elif network is not None:
                 _, auxiliary = answer_train(network.mask_head.train(), features)
                 outputs = {"auxiliary": auxiliary.masks, "presence": auxiliary.presence}
                 lacking = [key for key, each in outputs.items() if getattr(config.loss, key) and not each]
