@@ -213,11 +213,11 @@ def test_losses_of_the_box_branch_by_hand():
     huber = sum(e * e / 2 if e < 1 else e - 0.5 for e in errors) / 16
     targets = [TWO, drawn([], [])]
     losses = head.box_loss(answer, sampled, targets)
-    assert set(losses) == {"class", "boxes", "garment_attributes"}
-    assert losses["garment_attributes"].item() == pytest.approx(sum(entries) / 19, rel=1e-5)
+    assert set(losses) == {"class", "boxes", "attributes"}
+    assert losses["attributes"].item() == pytest.approx(sum(entries) / 19, rel=1e-5)
     assert losses["boxes"].item() == pytest.approx(huber, rel=1e-4)
     other = small(attribute_loss="focal", attribute_weight=50).box_loss(answer, sampled, targets)
-    assert other["garment_attributes"].item() == pytest.approx(50 * sum(focal) / 19, rel=1e-5)
+    assert other["attributes"].item() == pytest.approx(50 * sum(focal) / 19, rel=1e-5)
 
 
 def test_nothing_known_of_attributes_is_no_loss():
@@ -225,7 +225,7 @@ def test_nothing_known_of_attributes_is_no_loss():
     head = small()
     sampled = head._sample(torch.zeros(0, 4), target)    # the garments alone
     logits = waves(2, 3).requires_grad_()
-    loss = head.box_loss(Boxes(waves(2, 4), waves(2, 16), logits), [sampled], [target])["garment_attributes"]
+    loss = head.box_loss(Boxes(waves(2, 4), waves(2, 16), logits), [sampled], [target])["attributes"]
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
@@ -288,7 +288,7 @@ def test_without_attributes():
     features = [torch.randn(2, c, 64 // s, 64 // s) for c, s in zip(CHANNELS, STRIDES, strict=True)]
     target = TWO._replace(attributes=torch.zeros(2, 0, dtype=torch.int8))
     losses, maps = head.loss(features, torch.tensor([[0, 0, 64, 64]] * 2), [target, target])
-    assert losses["garment_attributes"].item() == 0
+    assert losses["attributes"].item() == 0
     assert [tuple(x.shape[1:]) for x in maps] == [(8, 8, 8), (8, 2, 2)]
     found = head.eval()(features, torch.tensor([[0, 0, 64, 64]] * 2)).found
     assert all(one.attributes.shape == (len(one.boxes), 0) for one in found)
