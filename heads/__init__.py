@@ -17,9 +17,25 @@ last layer, where it is a single convolution, is called `classifier`: weights of
 A head of one's own, given to `hemline.train.train`, may be any `nn.Module` with `map_channels` and `forward`. With
 `masks: exclusive` it answers one map more, the last, of nobody.
 
-A **label head** reads those maps under N masks: `forward(maps, masks) -> (B, N, L)` label logits.
+An **instance head** reads the same features, finds garments one by one, and computes its own losses:
 
-Adding a mask head costs one file here, one import and one line in `HEADS`, and one recipe of its name in `configs/`.
+    class MyFinder(InstanceHead):
+        paper, variants                                                # as of a mask head
+        reads_attributes = False                                       # True: it answers `Detections.attributes`
+        def __init__(self, channels, strides, classes: Sequence[str], attributes: Sequence[str], *, option=3): ...
+        map_channels: list[int]                                        # channels of Instances.maps, shallow to deep
+        def forward(self, features, frames: Tensor) -> Instances: ...  # frames: where each photo lies on its canvas
+        def loss(self, features, frames, targets: list[Target]) -> tuple[dict[str, Tensor], list[Tensor]]: ...
+        def maps(self, features) -> list[Tensor]: ...                  # Instances.maps alone
+        def dry_run(self, features) -> None: ...                       # for `hemline models`, on torch's meta device
+
+What a photo answers depends on no other photo of its batch, and no box leaves its photo. Losses are finite and reach
+every parameter whatever is drawn, nothing included. `hemline.heads._instances` says what the tensors are, and
+`hemline.heads._two_stage` is what networks with proposals share.
+
+A **label head** reads the maps of either under N masks: `forward(maps, masks) -> (B, N, L)` label logits.
+
+Adding a head costs one file here, one import and one line in `HEADS`, and one recipe of its name in `configs/`.
 """
 
 if __name__ == "heads":  # a folder that happens to be on sys.path must not become a second package

@@ -95,11 +95,11 @@ class Limits:
     box_beta: float = BETA
 
     def __post_init__(self) -> None:
-        if not self.anchor_sizes or min(self.anchor_sizes) < 1:
+        if not all(size >= 1 for size in self.anchor_sizes):
             raise ValueError(f"{self.head}: anchor_sizes {list(self.anchor_sizes)} must be 1 pixel or more each")
-        for name in ("roi_size", "proposals", "proposals_in_training", "sampled"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{self.head}: {name} {getattr(self, name)} must be 1 or more")
+        for name, least in (("roi_size", 1), ("proposals", 1), ("proposals_in_training", 1), ("sampled", 4)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{self.head}: {name} {getattr(self, name)} must be {least} or more")
         if not 1 <= self.detections <= 100:
             raise ValueError(f"{self.head}: detections {self.detections} must be between 1 and 100")
         for name in ("proposal_nms", "nms"):
