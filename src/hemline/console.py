@@ -301,7 +301,7 @@ class TrainingView:
 
     def step(self, report: StepReport) -> None:
         """Move the bar."""
-        losses = " ".join(f"{name} {value:.3f}" for name, value in report.losses.items() if value)
+        losses = " ".join(f"{name.split(': ')[-1]} {value:.3f}" for name, value in report.losses.items() if value)
         said = f"{_time(report.seconds_left)} left  {report.photos_per_second:.0f} photos/s  {losses}"
         self._progress.update(
             self._task,

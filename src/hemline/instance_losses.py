@@ -77,19 +77,19 @@ class InstanceLoss(torch.nn.Module):
         wherever the network finds it are left out: what it finds is chosen, and has no gradient.
         """
         network = self.network
-        features = network.backbone(batch.pixels)
+        features, frames = network.backbone(batch.pixels), frames_of(batch.valid)
         targets = targets_of(batch, self.space)
-        known = torch.tensor([i for i, one in enumerate(targets) if one is not None], device=batch.pixels.device)
+        known = [i for i, one in enumerate(targets) if one is not None]
         drawn = [one for one in targets if one is not None]
-        share = 1.0 if drawn else 0.0
-        if not drawn:                                    # every process takes part in every term, at no weight
-            known, drawn = known.new_zeros(1), [_nothing(batch, self.space)]
-        frames = frames_of(batch.valid)
-        losses, maps = network.head.loss([x[known] for x in features], frames[known], drawn)
-        count = torch.tensor(share * len(drawn), device=batch.pixels.device)
-        terms = {INSTANCES + name: Term(loss * count, count) for name, loss in losses.items()}
-        if len(known) < len(batch.pixels) or not share:
+        if len(known) == len(targets):
+            losses, maps = network.head.loss(features, frames, drawn)
+        else:                                            # every process takes part in every term, if at no weight
+            some = known or [0]
+            told = drawn or [_nothing(batch, self.space)]
+            losses, _ = network.head.loss([x[some] for x in features], frames[some], told)
             maps = network.head.maps(features)
+        count = torch.tensor(float(len(known)), device=batch.pixels.device)
+        terms = {INSTANCES + name: Term(loss * count, count) for name, loss in losses.items()}
         terms |= label_terms(*(read := self._labels(maps, batch)), self.space)
         return terms | choice_terms(*read, self.space) if self.loss.choice else terms
 
