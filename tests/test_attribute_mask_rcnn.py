@@ -147,14 +147,17 @@ def test_anchors():
 
 
 def test_rois_are_read_at_one_point_in_the_middle_of_each_cell():
-    """On a map that is the square of the place, where the mean of more points of a cell is another."""
+    """On a map of squares, where more points of a cell of 16 pixels have another mean."""
     head = small()
-    ramp = (torch.arange(20.0) ** 2).expand(1, 8, 20, 20)
-    levels = [ramp, *(torch.zeros(1, 8, side, side) for side in (10, 5, 3, 2))]
-    seen = head.box_crops({str(i): level for i, level in enumerate(levels)}, [torch.tensor([[16.0, 16, 72, 72]])], [])
-    middles = 2.5 + torch.arange(7.0)                    # in cells: one of the RoI's is one of the map's
-    between = (middles.floor() ** 2 + (middles.floor() + 1) ** 2) / 2
-    torch.testing.assert_close(seen[0, 0], between.expand(7, 7))
+    squares = (torch.arange(20.0) ** 2).expand(1, 8, 20, 20)
+    levels = [squares, *(torch.zeros(1, 8, side, side) for side in (10, 5, 3, 2))]
+    named = {str(i): level for i, level in enumerate(levels)}
+    for crops, side in ((head.box_crops, 7), (head.mask_crops, 14)):
+        cells = 14 / side                                # of the map, in one of the RoI
+        middles = 1 + (torch.arange(side) + 0.5) * cells
+        read = torch.lerp(middles.floor() ** 2, (middles.floor() + 1) ** 2, middles.frac())
+        seen = crops(named, [torch.tensor([[8.0, 8, 120, 120]])], [])[0, 0]
+        torch.testing.assert_close(seen, read.expand(side, side))
 
 
 def drawn(boxes, attributes):
@@ -264,6 +267,18 @@ def test_attributes_go_with_their_own_boxes():
     for one in answer.found:
         assert one.attributes.tolist() == [[i, i + 0.25, i + 0.5] for i in one.attributes[:, 0].tolist()]
         assert one.boxes.tolist() == boxes[one.attributes[:, 0].long()].tolist()
+
+
+@pytest.mark.parametrize("frame", [[0, 0, 64, 64], [33, 33, 35, 35]])
+@pytest.mark.parametrize("photos", [(TWO, TWO), (TWO, drawn([], [])), (drawn([], []), drawn([], []))])
+def test_losses_are_finite_and_reach_every_parameter(photos, frame):
+    head = small()
+    features = [waves(2, c, 64 // s, 64 // s) for c, s in zip(CHANNELS, STRIDES, strict=True)]
+    losses, _ = head.loss(features, torch.tensor([frame] * 2), list(photos))
+    assert set(losses) == {"objectness", "proposals", "class", "boxes", "masks", "attributes"}
+    assert all(loss.ndim == 0 and loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
 
 
 @pytest.mark.parametrize(
