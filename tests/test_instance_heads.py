@@ -16,8 +16,9 @@ from hemline.networks import recipe
 from tests.formula import photo
 
 FINDERS = [name for name, head in HEADS.items() if issubclass(head, InstanceHead)]
-FEW = {"proposals": 24, "proposals_in_training": 48, "sampled": 16, "detections": 4, "least_score": 0.0}
-"""Of what recipes ask for, so that a walk is short."""
+SMALL = {"width": 32, "box_hidden": 64, "proposals": 24, "proposals_in_training": 48, "sampled": 16, "detections": 4,
+         "least_score": 0.0}  # fmt: skip
+"""Options that make a walk short, of heads that have them."""
 SIZE = (64, 96)
 FRAMES = torch.tensor([[0.0, 0, 96, 64], [20, 0, 76, 64]])
 
@@ -34,8 +35,8 @@ def walk(name: str) -> Walk:
     torch.manual_seed(0)
     space = load_label_space("outfit5")
     known = inspect.signature(HEADS[name]).parameters
-    few = [f"head.{option}={value}" for option, value in FEW.items() if option in known]
-    network = build_instances(recipe(name, ["labels=outfit5", *few]), space, trunk_weights=False)
+    small = [f"head.{option}={value}" for option, value in SMALL.items() if option in known]
+    network = build_instances(recipe(name, ["labels=outfit5", *small]), space, trunk_weights=False)
     with torch.inference_mode():
         features = network.backbone.eval()(photo(*SIZE, batch=2))
     scale = max(float(x.std()) for x in features[1:])    # of random weights, features grow with depth
