@@ -257,11 +257,12 @@ class AttributeMaskRCNN(TwoStage):
             crops.sampling_ratio = 1                     # the authors read one point in the middle of each cell
 
     def box_loss(self, answer: Boxes, sampled: list[Sampled], targets: list[Target]) -> dict[str, Tensor]:
-        """As of every network of two stages, and `attributes`; that of boxes is a mean over garments."""
+        """As of every network of two stages, and `attributes` where there are any; `boxes` is a mean over garments."""
         losses = super().box_loss(answer, sampled, targets)
         garments = (torch.cat([one.classes for one in sampled]) > 0).sum().clamp(min=1)
         losses["boxes"] = losses["boxes"] * len(answer.classes) / (4 * garments)
-        assert answer.attributes is not None
+        if answer.attributes is None or not answer.attributes.shape[1]:
+            return losses
         asked = torch.cat([asked_attributes(one, target) for one, target in zip(sampled, targets, strict=True)])
         losses["attributes"] = self.attribute_weight * loss_of_attributes(
             answer.attributes, asked, focal=self.attribute_loss == "focal"
