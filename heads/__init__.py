@@ -44,6 +44,7 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
 from hemline.heads._instances import Detections, InstanceHead, Instances, Target
 from hemline.heads.atrous import Atrous
+from hemline.heads.attribute_mask_rcnn import AttributeMaskRCNN
 from hemline.heads.bisenet import BiSeNet
 from hemline.heads.ddsc import DDSC
 from hemline.heads.deeplabv3plus import DeepLabV3Plus
@@ -65,6 +66,7 @@ from hemline.heads.unet_full import UNetFull
 
 HEADS: dict[str, type[MaskHead] | type[InstanceHead]] = {
     "atrous": Atrous,
+    "attribute_mask_rcnn": AttributeMaskRCNN,
     "bisenet": BiSeNet,
     "ddsc": DDSC,
     "deeplabv3plus": DeepLabV3Plus,

@@ -19,8 +19,9 @@ FINDERS = [name for name, head in HEADS.items() if issubclass(head, InstanceHead
 SMALL = {"width": 32, "box_hidden": 64, "proposals": 24, "proposals_in_training": 48, "sampled": 16, "detections": 4,
          "least_score": 0.0}  # fmt: skip
 """Options that make a walk short, of heads that have them."""
-SIZE = (64, 96)
-FRAMES = torch.tensor([[0.0, 0, 96, 64], [20, 0, 76, 64]])
+SPACE = load_label_space("street")
+SIZE = (96, 96)
+FRAMES = torch.tensor([[0.0, 0, 96, 96], [20, 0, 76, 96]])
 
 
 class Walk(NamedTuple):
@@ -33,10 +34,9 @@ class Walk(NamedTuple):
 @cache
 def walk(name: str) -> Walk:
     torch.manual_seed(0)
-    space = load_label_space("outfit5")
     known = inspect.signature(HEADS[name]).parameters
     small = [f"head.{option}={value}" for option, value in SMALL.items() if option in known]
-    network = build_instances(recipe(name, ["labels=outfit5", *small]), space, trunk_weights=False)
+    network = build_instances(recipe(name, ["labels=street", *small]), SPACE, trunk_weights=False)
     with torch.inference_mode():
         features = network.backbone.eval()(photo(*SIZE, batch=2))
     scale = max(float(x.std()) for x in features[1:])    # of random weights, features grow with depth
@@ -48,7 +48,7 @@ def drawn(*garments: tuple[list[int], int]) -> Target:
     masks = torch.zeros(len(garments), *SIZE, dtype=torch.uint8)
     for mask, ((x0, y0, x1, y1), _) in zip(masks, garments, strict=True):
         mask[y0 : (y0 + y1) // 2, x0:x1] = 1
-    attributes = torch.arange(len(load_label_space("outfit5").labels)) % 4 - 1
+    attributes = torch.arange(len(SPACE.labels)) % 4 - 1
     return Target(
         torch.tensor([box for box, _ in garments], dtype=torch.float32).view(-1, 4),
         torch.tensor([kind for _, kind in garments], dtype=torch.int64),
@@ -92,13 +92,13 @@ def test_what_is_found_has_the_forms_of_the_contract(name):
         assert (one.boxes[:, 2:] <= frame[2:]).all()
         assert (one.boxes[:, 2:] > one.boxes[:, :2]).all()
         assert one.classes.dtype == torch.int64
-        assert set(one.classes.tolist()) <= set(range(5))
+        assert set(one.classes.tolist()) <= set(range(len(SPACE.categories)))
         assert torch.equal(one.scores, one.scores.sort(descending=True).values)
         assert ((one.scores >= 0) & (one.scores <= 1)).all()
         assert one.masks.shape == (count, one.masks.shape[1], one.masks.shape[1])
         assert ((one.masks >= 0) & (one.masks <= 1)).all()
         if head.reads_attributes:
-            assert one.attributes.shape == (count, len(load_label_space("outfit5").labels))
+            assert one.attributes.shape == (count, len(SPACE.labels))
         else:
             assert one.attributes is None
     assert [x.shape[1] for x in maps] == head.map_channels
