@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
+from hemline.borders import borders_of_rle
 from hemline.data.augment import place_sample
 from hemline.data.folder import Folder
 from hemline.data.instance_truth import draws, separate, truth_of
-from hemline.data.packed import borders_of_rle
 from hemline.data.sample import EITHER, WHOLE_PHOTO, Region, Sample, collate
 from hemline.instances import Instance
 from tests.toy import CAPE, COAT, SHOE, SPACE, picture, row, said

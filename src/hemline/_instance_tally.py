@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hemline._answered import Answered
 from hemline._regions import logit
+from hemline.borders import rle_of_borders
 from hemline.data.instance_truth import draws, separate, truth_of
-from hemline.data.packed import rle_of_borders
 from hemline.data.sample import Sample
 from hemline.found import Found
 from hemline.instance_report import InstanceReport, InstanceScore, instance_report
