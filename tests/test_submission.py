@@ -18,9 +18,10 @@ from hemline.errors import HemlineError, LabelError
 from hemline.kaggle import read_submission, resized, submission_size
 from hemline.labels import LabelSpace, load_label_space
 from hemline.metadata import Metadata
-from hemline.result import Garment, Result, ScoredLabel
+from hemline.result import Garment, Result
 from hemline.submission import Submission
 from hemline.tagger import Failure, Tagger
+from hemline.words_said import ScoredLabel
 from tests.primary import ColourRuntime, colour_tagger, paint
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")   # pycocotools on numpy 2
