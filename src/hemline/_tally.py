@@ -1,6 +1,6 @@
 """The scores of one dataset, counted photo by photo: what `hemline.evaluate` measures.
 
-Shapes: K mask classes, L labels, S segments, H W photo, h w the mask head's map.
+Shapes: C categories, K mask classes, L labels, S segments, H W photo.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline._regions import Maps, contenders, decide, logit
+from hemline._answered import Answered, MapsAnswer
+from hemline._instance_tally import InstanceTally
 from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.instance_thresholds import instance_thresholds
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
 from hemline.metrics import IGNORED, LabelScores, MaskScores
-from hemline.photo import Frame
 from hemline.report import SetReport
-from hemline.result import read_answer
 from hemline.soft_scores import SoftScores, chances, squashed
 from hemline.thresholds import NEVER, best_thresholds
 from hemline.transplant import Transplant
@@ -63,6 +63,8 @@ class Tally:
     """None where no garment is repainted."""
     soft: SoftScores | None = None
     """None where nobody asked for these scores."""
+    instances: InstanceTally | None = None
+    """None where garments are not scored one by one."""
     photos: int = 0
     missed: int = 0
     masks: list[MaskScores] = field(init=False)
@@ -81,45 +83,43 @@ class Tally:
         self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
         self.targets = Targets(self.name, space)
 
-    def add(self, sample: Sample, frame: Frame, masks: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
-        """Count one photo and the logits (K, h, w) and (1 + K, L) that answer it."""
+    def add(self, sample: Sample, answered: Answered) -> None:
+        """Count one photo and its answer."""
         space = self.metadata.labels
-        maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), self.metadata.layers)
-        pooled: dict[int, int] = {}                      # the pixels of each class under whose mask labels are pooled
-        for layer, of_layer in zip(maps.layers, self.masks, strict=True):
-            answered = _class_map(maps, layer)
-            of_layer.update(answered, truth_map(sample, space, layer))
-            area = np.bincount(answered.ravel(), minlength=1 + len(layer))
-            pooled |= {k: int(area[1 + layer.index(k)]) for k in contenders(maps, layer)}
-        if self.soft is not None:
-            garments = list(maps.layers[0])
-            truth_of_pixels = truth_map(sample, space, garments)
-            self.soft.update(chances(masks[garments], frame, self.metadata.canvas), squashed(truth_of_pixels))
+        for layer, scores in zip(self.metadata.layers, self.masks, strict=True):
+            scores.update(answered.class_map(layer), truth_map(sample, space, layer))
+        if self.soft is not None and isinstance(answered, MapsAnswer):
+            layer = self.metadata.layers[0]
+            chance = chances(answered.masks[list(layer)], answered.frame, self.metadata.canvas)
+            self.soft.update(chance, squashed(truth_map(sample, space, layer)))
         whole = [region for region in sample.regions if region.segments == WHOLE_PHOTO and not region.doubt]
         if whole:
-            rows = np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack([r.labels for r in whole])
+            rows = np.stack([_probability(answered.photo)] * len(whole)), np.stack([r.labels for r in whole])
             self.whole.update(*rows)
             self.targets.update(*rows)
             if self.answers and self.targets.single_item:
-                canvas, photo = self.metadata.canvas, sample.photo
-                result = read_answer(masks, labels, canvas, frame, self.metadata, photo, name=sample.key)
-                self.targets.answer(result, whole[0].labels, whole[0].one_of)
-        scores, truths = [], []
-        for region in sample.regions:
-            may_be = _categories_of(region, sample, space)
-            found = [k for k in may_be if k in pooled]
-            if len(found) > 1:                           # `PREDICTED`: the garment spoken of is the largest of them
-                found = [max(found, key=lambda k: pooled[k])]
-            truth = _attributes_of(region, found or may_be, space)
-            if (truth >= 0).any() and not region.doubt:
-                self.missed += not found                 # no garment, no attribute: its scores are 0
-                scores.append(_probability(labels[1 + found[0]]) if found else np.zeros(space.num_labels))
-                truths.append(truth)
-        if truths:
-            self.garments.update(np.stack(scores), np.stack(truths))
+                self.targets.answer(answered.result(sample), whole[0].labels, whole[0].one_of)
+        self._add_garments(sample, answered)
+        if self.instances is not None:
+            self.instances.add(sample, answered)
         if self.transplant is not None:
             self.transplant.add(sample)
         self.photos += 1
+
+    def _add_garments(self, sample: Sample, answered: Answered) -> None:
+        """Count the attributes of the garments of one photo."""
+        space = self.metadata.labels
+        scores, truths = [], []
+        for region in sample.regions:
+            may_be = _categories_of(region, sample, space)
+            said = answered.garment(sample, region, may_be) if may_be else None
+            truth = _attributes_of(region, [said.category] if said else may_be, space)
+            if (truth >= 0).any() and not region.doubt:
+                self.missed += said is None              # no garment, no attribute: its scores are 0
+                scores.append(_probability(said.labels) if said else np.zeros(space.num_labels))
+                truths.append(truth)
+        if truths:
+            self.garments.update(np.stack(scores), np.stack(truths))
 
     def report(self) -> SetReport:
         classes = protocol()["masks"]["classes"]
@@ -141,6 +141,7 @@ class Tally:
             targets=self.targets.compute(),
             transplant=None if self.transplant is None else self.transplant.report(),
             soft=None if self.soft is None else self.soft.compute(),
+            instances=None if self.instances is None else self.instances.report(self.name, self.metadata),
         )
 
 
@@ -154,6 +155,19 @@ def thresholds_of(tallies: Sequence[Tally], metadata: Metadata) -> tuple[float, 
         thresholds.append(best_thresholds(scores, truth.astype(np.int8)))
     num = len(metadata.labels.categories)
     return thresholds[0][:num] + thresholds[1][num:]
+
+
+def instance_thresholds_of(
+    tallies: Sequence[Tally], metadata: Metadata
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(C,) least scores and (C,) least areas of garments found one by one; those of the metadata if nothing is known.
+
+    Both are empty where too few garments are drawn.
+    """
+    photos = [photo for tally in tallies if tally.instances for photo in tally.instances.scored(metadata)]
+    if not photos:
+        return metadata.instance_scores, metadata.instance_areas
+    return instance_thresholds(photos, [category.id for category in metadata.labels.categories])
 
 
 def only_better_than_chance(
@@ -171,14 +185,6 @@ def only_better_than_chance(
     }
     names = [(c.name, False) for c in space.categories] + [(label.name, True) for label in space.labels]
     return tuple(t if name in proved else NEVER for t, name in zip(thresholds, names, strict=True))
-
-
-def _class_map(maps: Maps, layer: Sequence[int]) -> NDArray[np.intp]:
-    """(H, W) what the network answers at each pixel, numbered as in `truth_map`."""
-    owner, _, _ = decide(maps, layer)
-    classes = np.zeros(len(maps.logits) + 1, np.intp)    # the last entry is for nobody, -1
-    classes[list(layer)] = np.arange(1, len(layer) + 1)
-    return classes[owner]
 
 
 def class_names(space: LabelSpace, layer: Sequence[int]) -> list[str]:

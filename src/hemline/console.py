@@ -25,9 +25,10 @@ if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.colour import Colour
     from hemline.config import Config
     from hemline.report import Report
-    from hemline.result import Garment, Result, ScoredLabel
+    from hemline.result import Garment, Result
     from hemline.tagger import Failure
     from hemline.train import StepReport
+    from hemline.words_said import ScoredLabel
 
 STDOUT = "stdout"
 """What an `OSError` names where stdout takes no more."""

@@ -107,7 +107,7 @@ class Metadata:
     def to_json(self) -> str:
         """The metadata as strict JSON, which `from_json` reads back; NaN and infinite figures become null."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return json.dumps(_finite(values | {"labels": self.labels.to_dict()}), allow_nan=False)
+        return json.dumps(finite(values | {"labels": self.labels.to_dict()}), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Metadata:
@@ -337,14 +337,14 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     return typed | {"labels": LabelSpace.from_dict(values["labels"])}
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401  plain data of any depth
+def finite(value: Any) -> Any:  # noqa: ANN401  plain data of any depth
     """The value with every NaN and infinity made null, which is all that strict JSON can say."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

@@ -25,33 +25,18 @@ from hemline import masks as mask_forms
 from hemline._parts import hold
 from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
-from hemline.found import of_detections, reported
+from hemline.found import Found, of_detections, of_maps, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
 from hemline.photo import Frame
 from hemline.runtime import Detections
+from hemline.words_said import ScoredLabel, attributes_said, categories_said
 
 SCHEMA_VERSION = "1.1"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
 LEAST_REGION = 0.1
 """A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
-
-
-class ScoredLabel(NamedTuple):
-    """A word of the label space, and how sure the network is of it."""
-
-    group: str
-    """`category`, or the attribute group: `sleeve length`."""
-    label: str
-    id: int | str
-    """The publisher's number, or our own word where the publisher has none."""
-    score: float
-    """Probability, 0..1."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return self._asdict() | {"score": round(self.score, 4)}
 
 
 @dataclass(eq=False)
@@ -223,6 +208,7 @@ def read_answer(
     *,
     name: str,
     min_score: float | None = None,
+    one_by_one: bool = False,
 ) -> Result:
     """Turn the network's logits for one photo into its answer.
 
@@ -243,9 +229,15 @@ def read_answer(
         name: The photo's name.
         min_score: Nothing that scores lower is in the answer, and no label whose garment scores lower; None leaves
             it to the thresholds.
+        one_by_one: Make each connected part of a mask a garment of its own, as `read_detections` reports them: with
+            the score of its own pixels and the attributes of all its class. What the photo's label alone names has no
+            mask then.
     """
     space = metadata.labels
     maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), metadata.layers)
+    if one_by_one:
+        parts = of_maps(maps, labels, len(space.categories))
+        return _of_found(parts, labels[0], metadata, photo, name=name, least=min_score or 0.0)
     regions = find_regions(maps, len(space.categories))
     drawn = [_Drawn(k, region.score, region.mask, labels[1 + k]) for k, region in regions.items()]
 
@@ -277,10 +269,24 @@ def read_detections(
         name: The photo's name.
         min_score: As of `read_answer`.
     """
-    size = (frame.photo_height, frame.photo_width)
-    found = reported(of_detections(detections, frame), metadata, size)
-    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in found]
-    return _compose(drawn, detections.labels[0], lambda _: None, metadata, photo, name=name, least=min_score or 0.0)
+    found = of_detections(detections, frame)
+    return _of_found(found, detections.labels[0], metadata, photo, name=name, least=min_score or 0.0)
+
+
+def _of_found(
+    found: Sequence[Found],
+    of_photo: NDArray[np.float32],
+    metadata: Metadata,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    least: float,
+) -> Result:
+    """The answer of garments found one by one and of the (L,) logits of the whole photo."""
+    size = (photo.shape[0], photo.shape[1])
+    chosen = reported(found, metadata, size)
+    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in chosen]
+    return _compose(drawn, of_photo, lambda _: None, metadata, photo, name=name, least=least)
 
 
 class _Drawn(NamedTuple):
@@ -312,7 +318,7 @@ def _compose(
     garments = []
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
-        said = _attributes(space, one.labels, thresholds, {category.name}, least)
+        said = attributes_said(space, one.labels, thresholds, {category.name}, least)
         garments.append(_garment(category, one.score, one.mask, "mask", photo, said))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
@@ -320,11 +326,11 @@ def _compose(
             garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", photo, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     worn = {garment.category for garment in garments}
-    whole = _categories(space, of_photo, thresholds, worn, least)
+    whole = categories_said(space, of_photo, thresholds, worn, least)
     seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
     unseen = {garment.category for garment in garments if garment.found_by == "label"}
-    possible = _attributes(space, of_photo, thresholds, unseen, least)
-    said = _attributes(space, of_photo, thresholds, worn, least)
+    possible = attributes_said(space, of_photo, thresholds, unseen, least)
+    said = attributes_said(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
     return Result(name, (photo.shape[0], photo.shape[1]), hold(garments, space), whole, photo, space)
 
@@ -358,41 +364,3 @@ def _garment(
         colours=[] if mask is None else colours(photo, mask),
         attributes=attributes,
     )
-
-
-def _categories(
-    space: LabelSpace,
-    logits: NDArray[np.float32],
-    thresholds: NDArray[np.float32],
-    worn: Set[str],
-    least: float,
-) -> list[ScoredLabel]:
-    """The categories of the photo's own logits (L,) that pass and whose garment is in the answer, surest first."""
-    passing = [c for c in space.categories if c.name in worn and logits[c.index] > thresholds[c.index]]
-    said = [ScoredLabel("category", c.name, c.id, float(sigmoid(logits[c.index]))) for c in passing]
-    return sorted((label for label in said if label.score >= least), key=lambda label: -label.score)
-
-
-def _attributes(
-    space: LabelSpace,
-    logits: NDArray[np.float32],
-    thresholds: NDArray[np.float32],
-    worn: Set[str],
-    least: float,
-) -> list[ScoredLabel]:
-    """The attributes among logits (L,) that pass and that something in `worn` can carry, in the groups' order.
-
-    Of a group that allows one value, the one with the largest margin over its threshold.
-    """
-    said = []
-    for group in (group for group in space.groups if group.shown):
-        passing = [
-            label
-            for label in group.labels
-            if logits[label.index] > thresholds[label.index] and (not label.carried_by or label.carried_by & worn)
-        ]
-        passing.sort(key=lambda label: -logits[label.index])
-        if group.choice == "one" and passing:
-            passing = [max(passing, key=lambda label: logits[label.index] - thresholds[label.index])]
-        said += [ScoredLabel(group.name, x.name, x.id, float(sigmoid(logits[x.index]))) for x in passing]
-    return [label for label in said if label.score >= least]

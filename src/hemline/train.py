@@ -123,7 +123,8 @@ def train(
         watcher.begin(config, folder, str(device), run.sampler.num_photos)
         for kind, each in weights.named(space).items():
             watcher.weighed(kind, each)
-    loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
+    one_by_one = isinstance(network, InstanceNetwork)
+    loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda", one_by_one=one_by_one)
     with stopped_by_signals(run):
         while run.epoch < config.epochs:
             train_epoch(run, loader, config, watcher)
