@@ -29,8 +29,9 @@ class Submission:
     """A submission that is written photo by photo; on leaving its `with` block it stands whole at its place.
 
     Where the block ends in an error, nothing is left, and a file that stood there before is as it was. Where garments
-    meet, the surest has the pixels, and parts have theirs before the garments that hold them. A garment that has no pixel left at the submission's size is left out, as are
-    those known by the photo's label alone, whose regions are guesses. Attributes without an id are left out.
+    meet, the surest has the pixels, and parts have theirs before the garments that hold them. A garment that has no
+    pixel left at the submission's size is left out, as are those known by the photo's label alone, whose regions are
+    guesses. Attributes without an id are left out.
 
     Args:
         path: The CSV.
