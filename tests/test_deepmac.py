@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from hemline.found import of_detections
 from hemline.heads import HEADS, Target
+from hemline.heads._two_stage import TwoStage
 from hemline.heads.deepmac import DeepMAC
 from hemline.photo import Frame
 from hemline.runtime import Detections
@@ -77,8 +78,13 @@ def test_only_the_mask_branch_is_not_mask_rcnn():
     assert (deep.mask_crops.output_size, plain.mask_crops.output_size) == ((32, 32), (14, 14))
 
 
-def test_masks_are_learnt_in_the_boxes_drawn():
+def test_masks_are_learnt_in_the_boxes_drawn(monkeypatch):
+    """Whatever is proposed, here boxes that overlap them well: those are the box branch's to learn from."""
     head = head_of().train()
+    near = [x.boxes + torch.tensor([1.0, -1, 2, 1]) for x in drawn()]
+    monkeypatch.setattr(head.rpn, "propose", lambda anchors, photo, frame, kept: near[photo])
+    sampled = head._sample(near[0], drawn()[0])
+    assert len(TwoStage.mask_rois(head, sampled, drawn()[0])[0]) > 2, "Mask R-CNN learns masks of proposals"
     torch.manual_seed(1)
     seen = crops_of(head, lambda: head.loss(features(), FRAMES, drawn()))
     assert [x.tolist() for x in seen] == BOXES
