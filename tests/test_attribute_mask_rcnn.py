@@ -160,6 +160,14 @@ def test_rois_are_read_at_one_point_in_the_middle_of_each_cell():
         torch.testing.assert_close(seen, read.expand(side, side))
 
 
+def test_the_largest_rois_are_read_from_the_coarsest_level():
+    head = small()
+    named = {str(i): torch.full((1, 8, 20, 20), float(i)) for i in range(5)}
+    for side, level in ((100, 0), (224, 1), (448, 2), (896, 3), (1792, 4), (2500, 4)):
+        seen = head.box_crops(named, [torch.tensor([[0.0, 0, side, side]])], [])
+        assert seen.unique().tolist() == [level]
+
+
 def drawn(boxes, attributes):
     boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
     number = len(boxes)
