@@ -12,7 +12,8 @@ from torchvision.ops import box_iou
 from hemline.backbone import Backbone
 from hemline.data.augment import place_sample
 from hemline.data.synthetic import Synthetic
-from hemline.heads import HEADS, MaskRCNN, Target
+from hemline.heads import HEADS, Target
+from hemline.heads.mask_rcnn import MaskRCNN
 from hemline.labels import load_label_space
 from tests.formula import fill, photo
 

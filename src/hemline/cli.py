@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hemline import __version__
+from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
 from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
@@ -31,45 +31,6 @@ app.add_typer(data_commands, name="data")
 app.add_typer(listings)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
-
-
-class MaskForm(StrEnum):
-    """How a mask is written in JSON."""
-
-    RLE = "rle"
-    PNG = "png"
-    POLYGONS = "polygons"
-    NONE = "none"
-
-
-class RuntimeName(StrEnum):
-    """What runs the network."""
-
-    AUTO = "auto"
-    OPENVINO = "openvino"
-    ONNXRUNTIME = "onnxruntime"
-    TORCH = "torch"
-
-
-class DeviceName(StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Challenge(StrEnum):
-    """Kaggle's iMaterialist (Fashion) challenges."""
-
-    FGVC6 = "2019"
-    FGVC7 = "2020"
-
-
-class ProtocolName(StrEnum):
-    """How others score."""
-
-    SEED3 = "seed3"
 
 
 def _version(asked: bool) -> None:

@@ -29,7 +29,6 @@ from hemline.data.subset import at_most, photos_of_classes
 from hemline.errors import ConfigError, DataError, HemlineError
 from hemline.labels import LabelSpace
 
-
 LEAST_PART = 1e-3
 """Share of the photo that a connected part of a class covers, to be learnt as a thing."""
 
