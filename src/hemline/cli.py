@@ -253,10 +253,7 @@ def evaluate(
             if limit is not None or protocol is not None:
                 raise ConfigError("--limit and --protocol are for weights: a file of predictions is scored as it is")
             found = score_predictions(predictions, sets, split.value)
-            if as_json:
-                console.plain_json(found.to_dict())
-            else:
-                console.show_tables(instance_tables(found))
+            console.plain_json(found.to_dict()) if as_json else console.show_tables(instance_tables(found))
             return
         if weights is None or predictions is not None:
             raise ConfigError("name what is measured: either WEIGHTS or --predictions FILE")
@@ -277,10 +274,7 @@ def evaluate(
         for part in report.sets:
             if protocol is not None and part.soft is None:
                 console.note(f"{part.name}: no pixel's class is known here, so {protocol.value} has no scores")
-        if as_json:
-            console.plain_json(report.to_dict())
-        else:
-            console.show_report(report)
+        console.plain_json(report.to_dict()) if as_json else console.show_report(report)
 
 
 @app.command()
