@@ -91,13 +91,15 @@ def time_all(args: argparse.Namespace, results: Results) -> None:
     torch.set_num_threads(args.threads)
     networks = every_network(size=CANVAS)
     default = runner(next(x for x in networks if x.name == DEFAULT))
-    ratios = {}
-    for x in networks:
+    conditions = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__}
+    before = results["time"]
+    ratios = before["ratios"] if conditions.items() <= before.items() else {}
+    for x in (x for x in networks if x.name in (args.only or HEADS)):
         row = " ".join((x.name, *x.overrides))
         ratios[row] = compare(runner(x), default, args.rounds)
         print("  {:<60}{:>8.2f}  {:.2f} to {:.2f}".format(row, *ratios[row]), flush=True)
-    results["time"] = {"threads": args.threads, "rounds": args.rounds, "torch": torch.__version__, "ratios": ratios}
-    keep(results)
+        results["time"] = conditions | {"ratios": ratios}
+        keep(results)
 
 
 def runner(network: Facts) -> Callable[[], object]:
@@ -249,7 +251,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
     parser.add_argument("--rounds", type=int, default=7, help="times that each network reads a photo (7)")
     parser.add_argument("--train", metavar="NAME=PATH", help="train every network on this dataset first")
-    parser.add_argument("--only", nargs="+", choices=list(HEADS), help="of these networks alone")
+    parser.add_argument("--only", nargs="+", choices=list(HEADS), help="these networks alone; figures of others stay")
     parser.add_argument("--pretrained", metavar="FILE", help="train ours alone, from these weights of its trunk")
     parser.add_argument("--epochs", type=int, default=60, help="of training (60)")
     parser.add_argument("--batch-size", type=int, default=16, help="photos a step (16)")

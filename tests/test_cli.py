@@ -38,9 +38,11 @@ SCHEMA = json.loads(files("hemline").joinpath("result.schema.json").read_text(en
 
 @pytest.fixture(autouse=True)
 def _colour_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(weights: object = None, *, runtime: str, device: str, flip: bool, min_score: float | None) -> Tagger:
+    def load(
+        weights: object = None, *, runtime: str, device: str, flip: bool, min_score: float | None, instances: bool
+    ) -> Tagger:
         tagger = primary.colour_tagger()
-        return Tagger(tagger.runtime, tagger.metadata, flip=flip, min_score=min_score)
+        return Tagger(tagger.runtime, tagger.metadata, flip=flip, min_score=min_score, instances=instances)
 
     monkeypatch.setattr(Tagger, "load", load)
 

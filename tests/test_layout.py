@@ -8,7 +8,7 @@ import torch
 from hemline._reading import read_yaml
 from hemline.config import Config, config_text, list_configs
 from hemline.labels import OF_DATA, load_label_space
-from hemline.model import build
+from hemline.model import build, build_instances, finds_instances
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -43,7 +43,8 @@ def test_every_recipe_builds(name):
     config = Config.from_dict(read_yaml(config_text(name)), ["data=synthetic"])
     labels = "fashionpedia" if config.labels == OF_DATA else config.labels
     with torch.device("meta"):
-        network = build(config, load_label_space(labels), trunk_weights=False)
+        make = build_instances if finds_instances(config) else build
+        network = make(config, load_label_space(labels), trunk_weights=False)
     assert sum(p.numel() for p in network.parameters()) > 10_000
     text = (ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("#"), "a recipe begins by saying what it is for"
