@@ -44,9 +44,11 @@ if __name__ == "heads":  # a folder that happens to be on sys.path must not beco
 from hemline.heads._blocks import Auxiliary, Dense, MaskHead, Paper
 from hemline.heads._instances import Detections, InstanceHead, Instances, Target
 from hemline.heads.atrous import Atrous
+from hemline.heads.attribute_mask_rcnn import AttributeMaskRCNN
 from hemline.heads.bisenet import BiSeNet
 from hemline.heads.ddsc import DDSC
 from hemline.heads.deeplabv3plus import DeepLabV3Plus
+from hemline.heads.deepmac import DeepMAC
 from hemline.heads.denseaspp import DenseASPP
 from hemline.heads.encnet import EncNet
 from hemline.heads.exfuse import ExFuse
@@ -64,9 +66,11 @@ from hemline.heads.unet_full import UNetFull
 
 HEADS: dict[str, type[MaskHead] | type[InstanceHead]] = {
     "atrous": Atrous,
+    "attribute_mask_rcnn": AttributeMaskRCNN,
     "bisenet": BiSeNet,
     "ddsc": DDSC,
     "deeplabv3plus": DeepLabV3Plus,
+    "deepmac": DeepMAC,
     "denseaspp": DenseASPP,
     "encnet": EncNet,
     "exfuse": ExFuse,

@@ -138,6 +138,12 @@ def test_what_lies_on_a_crowd_is_no_mistake():
     assert math.isnan(scores(photo([crowd], inside)).ap)                 # a crowd alone is nothing to find
 
 
+def test_a_truth_goes_before_a_crowd():
+    """The answer lies wholly on the crowd, and has IoU 0.8 with the truth: it takes that at 0.50 to 0.80."""
+    shown = photo([garment((0, 0, 60, 60), crowd=True), garment(BOX)], [garment((8, 8, 10, 8))])
+    assert scores(shown).ap == pytest.approx(0.7)
+
+
 def test_areas_choose_truths_and_set_aside_what_is_found_outside_them():
     small, large = garment((0, 0, 20, 20)), garment((0, 24, 100, 100))   # 400 and 10,000 pixels
     wrong = garment((20, 20, 100, 100), score=0.9)                       # IoU 0.62 with the large one
@@ -155,6 +161,14 @@ def test_the_area_of_a_truth_is_its_masks_also_where_boxes_are_compared():
     assert scores(photo([thin], [frame])).ap_small == pytest.approx(1)
     assert math.isnan(scores(photo([thin], [frame])).ap_large)
     assert scores(photo([bare], [frame])).ap_large == pytest.approx(1)
+
+
+def test_the_area_of_an_answer_is_that_of_what_is_compared():
+    """A mistake with a large box and a small mask: among small truths it counts with masks, and not with boxes."""
+    frame = type(garment(BOX))(3, mask_of((0, 20, 100, 1), (0, 119, 100, 1)), (0.0, 20.0, 100.0, 100.0))
+    shown = photo([garment((0, 0, 10, 10))], [frame, garment((0, 0, 10, 10), score=0.5)])
+    assert scores(shown).ap_small == pytest.approx(1)
+    assert scores(shown, kind="mask").ap_small == pytest.approx(0.5)
 
 
 def test_recall_counts_the_best_answers_of_each_photo_and_category():

@@ -72,10 +72,8 @@ def test_where_everything_is_always_in_one_place_the_prior_scores_one() -> None:
     for name in ("box.ap", "mask.ap", "mask.ap_iou_f1", "mask.ap_f1", "kaggle2019", "kaggle2020"):
         assert row(report, name).prior == pytest.approx(1), name
         assert row(report, name).value == 0, name
-    assert [(c.name, c.drawn, c.mask, c.prior) for c in report.categories] == [
-        ("coat", 4, 0, pytest.approx(1)),
-        ("shoe", 8, 0, pytest.approx(1)),
-    ]
+    assert [(c.name, c.drawn, c.mask) for c in report.categories] == [("coat", 4, 0), ("shoe", 8, 0)]
+    assert [c.prior for c in report.categories] == pytest.approx([1, 1])
     assert [c.with_attributes for c in report.categories] == [0, None]
 
 
@@ -195,7 +193,8 @@ def test_a_set_has_it_in_its_report() -> None:
     part = SetReport("toy", 4, "", None, None, None, 0, [], False, {}, [], instances=with_ceiling())
     report = Report("w", "toy", SIZE, "torch", "cpu", False, "all", [part], ())
     assert report.summary()["toy.mask.ap"] == pytest.approx(0.5)
-    assert report.summary()["toy.mask.ap_medium"] is None or report.summary()["toy.mask.ap_medium"] >= 0
+    medium = report.summary()["toy.mask.ap_medium"]
+    assert medium is None or medium >= 0
     plain = report.to_dict()["sets"][0]["instances"]
     assert plain["scores"][0]["ceiling"] == pytest.approx(1)
     json.dumps(report.to_dict(), allow_nan=False)

@@ -18,9 +18,10 @@ from hemline.errors import HemlineError, LabelError
 from hemline.kaggle import read_submission, resized, submission_size
 from hemline.labels import LabelSpace, load_label_space
 from hemline.metadata import Metadata
-from hemline.result import Garment, Result, ScoredLabel
+from hemline.result import Garment, Result
 from hemline.submission import Submission
 from hemline.tagger import Failure, Tagger
+from hemline.words_said import ScoredLabel
 from tests.primary import ColourRuntime, colour_tagger, paint
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")   # pycocotools on numpy 2
@@ -51,6 +52,15 @@ def written(path: Path, year: Any, *answers: Result | Failure) -> list[list[str]
     assert [p.name for p in path.parent.iterdir()] == [path.name], "no other file is left"
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
+
+
+def test_parts_keep_their_pixels_on_the_garment_that_holds_them(tmp_path: Path) -> None:
+    """In 2020 no pixel is submitted twice: a pocket on surer trousers is cut out of them, and not lost."""
+    pants, pocket = garment(6, 0.9, strip(0, 100)), garment(32, 0.6, strip(20, 40))
+    pants.parts.append(pocket)
+    rows = written(tmp_path / "s.csv", 2020, result("a.jpg", pants, garment(SHOE, 0.7, strip(90, 120))))
+    columns = [(row[2], sum(map(int, row[1].split()[1::2])) / 2048) for row in rows[1:]]     # 2 x 1024 pixels each
+    assert columns == [("32", 20), ("6", 80), ("23", 20)]
 
 
 def test_2019(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hemline import __version__
+from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
 from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
@@ -31,45 +31,6 @@ app.add_typer(data_commands, name="data")
 app.add_typer(listings)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
-
-
-class MaskForm(StrEnum):
-    """How a mask is written in JSON."""
-
-    RLE = "rle"
-    PNG = "png"
-    POLYGONS = "polygons"
-    NONE = "none"
-
-
-class RuntimeName(StrEnum):
-    """What runs the network."""
-
-    AUTO = "auto"
-    OPENVINO = "openvino"
-    ONNXRUNTIME = "onnxruntime"
-    TORCH = "torch"
-
-
-class DeviceName(StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Challenge(StrEnum):
-    """Kaggle's iMaterialist (Fashion) challenges."""
-
-    FGVC6 = "2019"
-    FGVC7 = "2020"
-
-
-class ProtocolName(StrEnum):
-    """How others score."""
-
-    SEED3 = "seed3"
 
 
 def _version(asked: bool) -> None:
@@ -106,6 +67,9 @@ def predict(
     min_score: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.")
     ] = None,
+    instances: Annotated[
+        bool, typer.Option("--instances", metavar=FLAG, help="Make each separate piece a garment: two shoes are two.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
     ] = False,
@@ -179,7 +143,9 @@ def predict(
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
             console.note(DEMO_CREDIT)
-        tagger = Tagger.load(weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score)
+        tagger = Tagger.load(
+            weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score, instances=instances
+        )
         console.note(f"{tagger.metadata.name} weights, {tagger.runtime.name} on {tagger.runtime.device}")
         code = answer_all(
             tagger,
@@ -250,6 +216,9 @@ def evaluate(
     no_transplant: Annotated[
         bool, typer.Option("--no-transplant", metavar=FLAG, help="Repaint no garments; three times as quick on CCP.")
     ] = False,
+    no_instances: Annotated[
+        bool, typer.Option("--no-instances", metavar=FLAG, help="Score no garments one by one; quicker.")
+    ] = False,
     protocol: Annotated[
         ProtocolName | None,
         typer.Option(
@@ -284,10 +253,7 @@ def evaluate(
             if limit is not None or protocol is not None:
                 raise ConfigError("--limit and --protocol are for weights: a file of predictions is scored as it is")
             found = score_predictions(predictions, sets, split.value)
-            if as_json:
-                console.plain_json(found.to_dict())
-            else:
-                console.show_tables(instance_tables(found))
+            console.plain_json(found.to_dict()) if as_json else console.show_tables(instance_tables(found))
             return
         if weights is None or predictions is not None:
             raise ConfigError("name what is measured: either WEIGHTS or --predictions FILE")
@@ -301,16 +267,14 @@ def evaluate(
                 device=device.value,
                 flip=flip,
                 transplant=not no_transplant,
+                instances=not no_instances,
                 soft=protocol is not None,
                 progress=counter,
             )
         for part in report.sets:
             if protocol is not None and part.soft is None:
                 console.note(f"{part.name}: no pixel's class is known here, so {protocol.value} has no scores")
-        if as_json:
-            console.plain_json(report.to_dict())
-        else:
-            console.show_report(report)
+        console.plain_json(report.to_dict()) if as_json else console.show_report(report)
 
 
 @app.command()

@@ -96,6 +96,14 @@ class Metadata:
                     f"one for each category of label space {self.labels.name!r}, or none"
                 )
 
+    @property
+    def layers(self) -> tuple[tuple[int, ...], ...]:
+        """The mask channels among which a pixel's answer is chosen: all of them where masks are exclusive.
+
+        Elsewhere they are `LabelSpace.layers`, and a pixel has one answer of each.
+        """
+        return (self.labels.competing,) if self.recipe.get("masks") == "exclusive" else self.labels.layers
+
     def to_json(self) -> str:
         """The metadata as strict JSON, which `from_json` reads back; NaN and infinite figures become null."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}

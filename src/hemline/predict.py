@@ -213,7 +213,7 @@ class Writer:
             picture = result.draw().convert("RGB")
             jpeg = partial(picture.save, format="JPEG", quality=92, subsampling=0)
             _save(self.files.draw / f"{stem}.drawn.jpg", jpeg)
-        for i, garment in enumerate(result.garments, start=1):
+        for i, garment in enumerate(result.garments_and_parts, start=1):
             if garment.mask is None:
                 continue
             name = f"{stem}.{i}.{slug(garment.category)}"
@@ -239,8 +239,10 @@ class Writer:
         one = to_coco([result])
         images, annotations = self._coco["images"], self._coco["annotations"]
         images += [image | {"id": len(images) + 1} for image in one["images"]]
+        before = len(annotations)
         for annotation in one["annotations"]:
-            annotations.append(annotation | {"id": len(annotations) + 1, "image_id": len(images)})
+            ids = {key: before + annotation[key] for key in ("id", "part_of") if key in annotation}
+            annotations.append(annotation | ids | {"image_id": len(images)})
         self._coco = one | {"images": images, "annotations": annotations}
 
 

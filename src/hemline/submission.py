@@ -29,8 +29,9 @@ class Submission:
     """A submission that is written photo by photo; on leaving its `with` block it stands whole at its place.
 
     Where the block ends in an error, nothing is left, and a file that stood there before is as it was. Where garments
-    meet, the surest has the pixels. A garment that has no pixel left at the submission's size is left out, as are
-    those known by the photo's label alone, whose regions are guesses. Attributes without an id are left out.
+    meet, the surest has the pixels, and parts have theirs before the garments that hold them. A garment that has no
+    pixel left at the submission's size is left out, as are those known by the photo's label alone, whose regions are
+    guesses. Attributes without an id are left out.
 
     Args:
         path: The CSV.
@@ -111,9 +112,10 @@ class Submission:
 
 
 def _garments(result: Result) -> list[Garment]:
-    """What is submitted of a photo, surest first."""
+    """What is submitted of a photo: what lies on garments, then these, each surest first."""
+    parts = [part for garment in result.garments for part in garment.parts]
     found = [g for g in result.garments if g.mask is not None and g.found_by != "label"]
-    return sorted(found, key=lambda garment: -garment.score)
+    return [x for pieces in (parts, found) for x in sorted(pieces, key=lambda garment: -garment.score)]
 
 
 def _submitted(result: Result, year: Year) -> list[tuple[Garment, Mask]]:

@@ -175,7 +175,7 @@ def _records(path: Path, data: Any, categories: Sequence[str], colours: Sequence
                 yield Problem("two records", FILE, where, f"image/{photo} is record {seen[photo]}, too")
             else:
                 size, garments = _garments(data[reference], categories, colours, number)
-                yield Drawn(f"image/{photo}", side, size, garments)
+                yield Drawn(f"image/{photo}", side, size, garments, merged=True)
         except UNREADABLE as error:
             yield Problem("bad mask", FILE, where, f"image/{photo}: {in_short(error)}")
 

@@ -7,7 +7,7 @@ Masks are kept as COCO's compressed counts, some ten kilobytes a photo, in one f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,8 @@ class Drawn:
     size: tuple[int, int]
     """(height, width) of the masks."""
     garments: Sequence[Garment]
+    merged: bool = False
+    """On a map of classes: a garment is all there is of its kind."""
 
 
 def borders_of_map(ids: NDArray[Any]) -> dict[int, Borders]:
@@ -90,7 +92,7 @@ def pack(
                 spans.append((0, file.tell(), len(garment.counts)))
                 file.write(garment.counts)
             light = [garment._replace(counts=b"") for garment in drawn.garments]
-            whole.append(Drawn(drawn.photo, drawn.side, drawn.size, light))
+            whole.append(replace(drawn, garments=light))
     garments = [garment for drawn in whole for garment in drawn.garments]
     return Instances(
         photos=[drawn.photo for drawn in whole],
@@ -106,6 +108,7 @@ def pack(
         categories=list(categories),
         attributes=list(attributes),
         problems=wrong,
+        merged=np.array([drawn.merged for drawn in whole for _ in drawn.garments], np.bool_),
     )
 
 

@@ -312,7 +312,7 @@ def _draw(photo: _Photo, words: Sequence[str], known: Classes | None) -> Drawn |
     if shown is not None and abs(size[0] * shown[1] / (size[1] * shown[0]) - 1) > ASPECT:
         what = f"{_sides(size)} pixels; its photo {photo.file.name} has {_sides(shown)}, height x width"
         return Problem("bad mask", str(file), "", f"{what}: draw it at the photo's size, or in its proportions")
-    return Drawn(photo.name, photo.side, size, garments)
+    return Drawn(photo.name, photo.side, size, garments, merged=bool(photo.maps))
 
 
 def _of_map(ids: NDArray[np.uint16], known: Classes) -> list[Garment]:
