@@ -100,11 +100,11 @@ def test_the_prior_knows_how_often_and_how_many() -> None:
     photos = [
         ScoredPhoto("a", SIZE, hat + [garment(SHOE, x, 50, 10, 10) for x in (90, 10)], []),
         ScoredPhoto("b", SIZE, [garment(SHOE, x, 50, 10, 10) for x in (10, 50, 90)], []),
-        ScoredPhoto("c", SIZE, [garment(SHOE, x, 50, 10, 10) for x in (10, 90)], []),
-        ScoredPhoto("d", SIZE, [garment(SHOE, 30, 0, 90, 60, crowd=True)], []),
+        ScoredPhoto("c", SIZE, [garment(SHOE, 30, 0, 90, 60, crowd=True)], []),
+        ScoredPhoto("d", SIZE, [], []),
     ]
     found = prior_only(photos)[3].found
-    assert [(x.category, x.score) for x in found] == [(SHOE, 0.75), (SHOE, 0.75), (HAT, 0.25)]
+    assert [(x.category, x.score) for x in found] == [(SHOE, 0.5), (SHOE, 0.5), (HAT, 0.25)]
     assert [x.box[0] for x in found] == pytest.approx([10, 90, 60])        # from left to right
     assert all(photo.found == [] for photo in photos), "nothing is added to what was given"
 

@@ -140,6 +140,7 @@ BAD_ROWS = {
     r"\[0\]: its score is not finite": found(1, 3, POLYGON, float("nan")),
     r"\[0\]: its bbox is not finite": found(1, 3, bbox=[0, 0, float("inf"), 1]),
     r"\[0\]: RLE of 9 x 9 pixels on a photo of 24 x 20": found(1, 3, rle(np.ones((9, 9)), compressed=True)),
+    r"\[0\]: RLE of 20 x 24 pixels on a photo of 24 x 20": found(1, 3, rle(COAT.T, compressed=True)),
     r"\[0\]: not a compressed RLE": found(1, 3, {"size": list(SIZE), "counts": "~~"}),
     r"\[0\]: counts of 5 pixels in all": found(1, 3, {"size": list(SIZE), "counts": "5"}),
     r"\[0\]: counts of 7 pixels in all": found(1, 3, {"size": list(SIZE), "counts": [3, 4]}),
@@ -243,6 +244,11 @@ def test_a_quick_look_at_rles_is_right_where_it_is_sure(height, width, seed, cha
             borders_of_rle(text, (height, width))
 
 
+def test_counts_below_nothing_are_no_rle():
+    assert are_rles([b":::"], (5, 6)).all()               # 10, 10, 10
+    assert not are_rles([b":N<"], (4, 5)).any()           # 10, -2, 12: 20 in all
+
+
 # -- the command ---------------------------------------------------------------------------------------------
 
 
@@ -279,7 +285,7 @@ def test_the_command_says_what_it_cannot_do(tmp_path, truth):
 def kaggle(tmp_path, submitted):
     (tmp_path / "train.csv").write_text(
         "ImageId,EncodedPixels,Height,Width,ClassId,AttributesIds\n"
-        'a,1 50,20,10,3,"4,115"\nb,1 40 101 40,20,10,8,\nunasked,1 9,20,10,0,\n'
+        'a,1 50,20,10,3,"4,115"\nb,1 40 101 40,20,10,8,\nunasked,1 9,20,10,0,\ntiny,1 1,4096,4096,0,\n'
     )
     file = tmp_path / "submission.csv"
     file.write_text("ImageId,EncodedPixels,ClassId,AttributesIds\n" + submitted)
@@ -298,7 +304,7 @@ def small(rows, size=(1024, 512)):
 
 
 def test_a_submission(tmp_path):
-    submitted = f'a,{small([(1, 50)])},3,"115,4"\nb,{small([(101, 40)])},8,\nelsewhere,1 5,3,\n'
+    submitted = f'a,{small([(1, 50)])},3,"115,4"\nb,{small([(101, 40)])},8,\nelsewhere,1 5,3,\ntiny,1 5,3,\n'
     ran = kaggle(tmp_path, submitted)
     assert ran.exit_code == 0, ran.stderr
     plain = json.loads(ran.stdout)
@@ -306,6 +312,6 @@ def test_a_submission(tmp_path):
     assert score["name"] == "kaggle2020"
     assert score["value"] == pytest.approx((1 + 0) / 2)   # half of b: an IoU of 0.5, which is not above 0.5
     assert plain["photos"] == 2
-    assert "1 more in submission.csv are left out" in plain["notes"][1]
+    assert "2 more in submission.csv are left out" in plain["notes"][1]
     assert kaggle(tmp_path, "elsewhere,1 5,3,\n").exit_code == 2
     assert "ImageId" in kaggle(tmp_path, "").stderr

@@ -231,6 +231,8 @@ def test_predict(year: Any, tmp_path: Path) -> None:
     assert ran.stderr.count("no answer") == 3
     path = tmp_path / "submission.csv"
     ids = ["a.png", "b.png", "c.png", "gone.jpg"] if year == 2019 else ["a", "b", "c", "gone"]
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [row[0] for row in csv.reader(file)] == ["ImageId", ids[0], *ids], "a glob is no photo"
     found = read_submission(path, year, dict.fromkeys(ids, submission_size(60, 48, year)))
     assert list(found) == ids
     assert [len(garments) for garments in found.values()] == [2, 0, 0, 0]
