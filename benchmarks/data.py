@@ -29,11 +29,12 @@ import numpy as np
 import torch
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
+from hemline.borders import borders_of_mask, borders_of_text, rle_of_borders, text_of_borders
 from hemline.data import DATASETS, collate
 from hemline.data.augment import augment_sample
 from hemline.data.instances import InstanceSet
 from hemline.data.loading import EpochSampler, batches, make_loader
-from hemline.data.packed import borders_of_mask, borders_of_text, overlay, rle_of_borders, text_of_borders
+from hemline.data.packed import overlay
 from hemline.data_commands.asked import config_of, opened
 from hemline.labels import load_label_space
 from hemline.photo import read_photo

@@ -48,6 +48,7 @@ from hemline.heads.attribute_mask_rcnn import AttributeMaskRCNN
 from hemline.heads.bisenet import BiSeNet
 from hemline.heads.ddsc import DDSC
 from hemline.heads.deeplabv3plus import DeepLabV3Plus
+from hemline.heads.deepmac import DeepMAC
 from hemline.heads.denseaspp import DenseASPP
 from hemline.heads.encnet import EncNet
 from hemline.heads.exfuse import ExFuse
@@ -69,6 +70,7 @@ HEADS: dict[str, type[MaskHead] | type[InstanceHead]] = {
     "bisenet": BiSeNet,
     "ddsc": DDSC,
     "deeplabv3plus": DeepLabV3Plus,
+    "deepmac": DeepMAC,
     "denseaspp": DenseASPP,
     "encnet": EncNet,
     "exfuse": ExFuse,

@@ -277,13 +277,18 @@ class TwoStage(InstanceHead):
         garments = sampled.classes > 0
         return sampled.boxes[garments], sampled.matched[garments]
 
+    def mask_targets(self, masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
+        """Masks (N, H, W), and which (M,) of them is asked for in each of M boxes -> (M, side, side) in 0..1."""
+        targets: Tensor = project_masks_on_boxes(masks, boxes, index, side)
+        return targets
+
     def _mask_loss(self, levels: list[Tensor], sampled: list[Sampled], targets: list[Target]) -> Tensor:
         pairs = [self.mask_rois(x, target) for x, target in zip(sampled, targets, strict=True)]
         logits = self.read_masks(levels, [boxes for boxes, _ in pairs])
         logits = _of_class(logits, torch.cat([y.classes[i] for (_, i), y in zip(pairs, targets, strict=True)]) + 1)
         side = logits.shape[-1]
         asked = torch.cat(
-            [project_masks_on_boxes(y.masks, boxes, i, side) if len(i) else logits.new_zeros(0, side, side)
+            [self.mask_targets(y.masks, boxes, i, side) if len(i) else logits.new_zeros(0, side, side)
              for (boxes, i), y in zip(pairs, targets, strict=True)]
         )  # fmt: skip
         return F.binary_cross_entropy_with_logits(logits, asked, reduction="sum") / max(1, asked.numel())

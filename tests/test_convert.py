@@ -15,9 +15,9 @@ from PIL import Image
 from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
+from hemline.borders import borders_of_mask, borders_of_text, text_of_borders
 from hemline.cli import app
 from hemline.data.instances import Instances, InstanceSet
-from hemline.data.packed import borders_of_mask, borders_of_text, text_of_borders
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.data.synthetic import Synthetic
 from hemline.data_commands.convert import convert

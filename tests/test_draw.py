@@ -12,7 +12,8 @@ from hemline.colour import Colour
 from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, draw, place_tags
 from hemline.labels import LabelSpace
 from hemline.masks import box
-from hemline.result import Garment, Result, ScoredLabel
+from hemline.result import Garment, Result
+from hemline.words_said import ScoredLabel
 
 SPACE = LabelSpace("none", 1, (), (), ())
 

@@ -32,7 +32,8 @@ PUBLIC = {
 }
 ANSWER_HALF = [
     "errors", "labels", "config", "metadata", "photo", "colour", "masks", "result", "draw", "runtime", "tagger",
-    "predict", "licenses", "console", "cli", "__main__",
+    "borders", "instances", "kaggle", "kaggle_scores", "submission", "predict", "licenses", "console", "cli",
+    "__main__",
 ]  # fmt: skip
 LEARNING_HALF = ["torch", "timm", "torchvision", "sklearn", "albumentations", "scipy", "safetensors", "onnx"]
 

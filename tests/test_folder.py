@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from hemline.borders import borders_of_mask
 from hemline.config import Data
 from hemline.data import build_dataset, label_space, own_space, split_indices
 from hemline.data.drawn import borders_of_map
 from hemline.data.loading import EpochSampler, batches, make_loader, open_sources
 from hemline.data.mask_images import of_people
-from hemline.data.packed import borders_of_mask
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO
 from hemline.data_commands.asked import config_of
 from hemline.data_commands.check import check

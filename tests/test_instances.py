@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemline.borders import borders_of_mask, borders_of_text, text_of_borders
 from hemline.data import instances
 from hemline.data.carriers import with_carriers
 from hemline.data.instances import Instances, InstanceSet, cached
-from hemline.data.packed import borders_of_mask, borders_of_text, text_of_borders
 from hemline.data.problems import Problem
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO
 from hemline.errors import DataError, LabelError

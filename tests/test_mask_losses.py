@@ -215,6 +215,7 @@ class Drawn(torch.nn.Module):
     def __init__(self, logits, space, *, exclusive):
         super().__init__()
         self.logits, self.space, self.exclusive = logits, space, exclusive
+        self.layers = (space.competing,) if exclusive else space.layers
 
     def dense_train(self, pixels):
         from hemline.heads import Auxiliary, Dense

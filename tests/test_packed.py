@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
-from hemline.data.packed import (
+from hemline.borders import (
     area,
     borders_of_counts,
     borders_of_mask,
     borders_of_polygons,
     borders_of_rle,
     borders_of_text,
-    overlay,
     rle_of_borders,
     text_of_borders,
 )
+from hemline.data.packed import overlay
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")   # pycocotools on numpy 2
 UNHURRIED = settings(deadline=None)                          # the first call imports, and machines are busy

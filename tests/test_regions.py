@@ -3,17 +3,37 @@
 import math
 import tracemalloc
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hemline.labels import load_label_space
 from hemline.metadata import Metadata
 from hemline.photo import Frame, place, unplace
 from hemline.result import read_answer
-from tests.answers import BELT, COAT, DRESS, SPACE, Floats, K, L, answer, field, metadata, nothing, slow_sigmoid
+from tests.answers import (
+    BELT,
+    COAT,
+    DRESS,
+    HAIR,
+    SLEEVE,
+    SPACE,
+    Floats,
+    K,
+    L,
+    answer,
+    field,
+    metadata,
+    nothing,
+    slow_sigmoid,
+)
+
+LAYERS = [[COAT, DRESS, BELT, HAIR], [SLEEVE]]
+EXCLUSIVE = [[COAT, DRESS, BELT, SLEEVE, HAIR]]
 
 
 def slow_logit(p: float) -> float:
@@ -35,18 +55,18 @@ def parts_of(pixels: set[tuple[int, int]], *, diagonal: bool) -> Iterator[set[tu
         yield part
 
 
-def slow_contenders(cells: list[list[float]], thresholds: tuple[float, ...]) -> set[int]:
+def slow_contenders(cells: list[list[float]], thresholds: tuple[float, ...], layer: list[int]) -> set[int]:
     """The classes that win, of the cells where they pass, two fifths of what any other wins; a cell is its K logits."""
-    passing: dict[int, list[int]] = {k: [] for k in SPACE.competing}
+    passing: dict[int, list[int]] = {k: [] for k in layer}
     winners: list[set[int]] = []
     for number, cell in enumerate(cells):
-        margins = {k: float(np.float32(cell[k]) - np.float32(slow_logit(thresholds[k]))) for k in SPACE.competing}
+        margins = {k: float(np.float32(cell[k]) - np.float32(slow_logit(thresholds[k]))) for k in layer}
         winners.append({k for k in margins if margins[k] > 0 and margins[k] >= max(margins.values())})
         for k, margin in margins.items():
             if margin > 0:
                 passing[k].append(number)
-    wins = {k: {j: sum(j in winners[n] for n in passing[k]) for j in SPACE.competing} for k in SPACE.competing}
-    return {k for k in SPACE.competing if passing[k] and wins[k][k] >= 0.4 * max(wins[k].values())}
+    wins = {k: {j: sum(j in winners[n] for n in passing[k]) for j in layer} for k in layer}
+    return {k for k in layer if passing[k] and wins[k][k] >= 0.4 * max(wins[k].values())}
 
 
 def slow_masks(
@@ -62,7 +82,7 @@ def slow_masks(
         best, k = max(ranked, default=(0.0, 0))
         if best > 0:
             owner[y, x], margins[y, x] = -k, best
-    for k in SPACE.competing:
+    for k in contenders:
         parts = list(parts_of({at for at, who in owner.items() if who == k}, diagonal=True))
         least = max(1e-4 * height * width, 0.02 * max(map(len, parts), default=0))
         for at in (at for part in parts if len(part) < least for at in part):
@@ -82,15 +102,17 @@ def slow_masks(
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([(37, 26), (20, 44)]), st.data())
-def test_masks_are_those_of_the_slow_reference(seed: int, photo_size: tuple[int, int], data: st.DataObject) -> None:
+@given(st.integers(0, 10_000), st.sampled_from([(37, 26), (20, 44)]), st.booleans(), st.data())
+def test_masks_are_those_of_the_slow_reference(
+    seed: int, photo_size: tuple[int, int], exclusive: bool, data: st.DataObject
+) -> None:
     rng = np.random.default_rng(seed)
     photo = rng.integers(0, 256, (*photo_size, 3), np.uint8)
     canvas = place(photo, (32, 32))
     masks, labels = field(rng, (8, 8), 2.0), rng.normal(-1, 2, (1 + K, L)).astype(np.float32)
     chances = st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0])
     thresholds = tuple(data.draw(st.lists(chances, min_size=K, max_size=K)))
-    meta = metadata(thresholds)
+    meta = replace(metadata(thresholds), recipe={"masks": "exclusive"} if exclusive else {})
     result = read_answer(masks, labels, (32, 32), canvas.frame, meta, photo, name="p")
     frame = canvas.frame
     inside = [
@@ -100,9 +122,12 @@ def test_masks_are_those_of_the_slow_reference(seed: int, photo_size: tuple[int,
         if 4 * y + 4 > frame.top and 4 * y < frame.top + frame.height
         and 4 * x + 4 > frame.left and 4 * x < frame.left + frame.width
     ]  # fmt: skip
-    expected = slow_masks(unplace(masks, frame, (32, 32)), thresholds, slow_contenders(inside, thresholds))
+    full = unplace(masks, frame, (32, 32))
+    expected: dict[int, tuple[set[tuple[int, int]], float]] = {}
+    for layer in EXCLUSIVE if exclusive else LAYERS:
+        expected |= slow_masks(full, thresholds, slow_contenders(inside, thresholds, layer))
     shown = {c.name: c.index for c in SPACE.categories if c.shown}
-    found = {shown[g.category]: g for g in result.garments if g.found_by == "mask"}
+    found = {shown[g.category]: g for g in result.garments_and_parts if g.found_by == "mask"}
     assert set(found) == {k for k in expected if SPACE.categories[k].shown}
     for k, garment in found.items():
         assert garment.mask is not None
@@ -144,21 +169,29 @@ def test_a_large_photo_does_not_need_a_map_for_every_class() -> None:
     assert peak < 5 * one_map
 
 
-def test_masks_agree_with_the_networks_own_decision(tiny_network: Any) -> None:
+@pytest.mark.parametrize("labels", ["street", "fashionpedia"])
+@pytest.mark.parametrize("masks", ["overlapping", "exclusive"])
+def test_masks_agree_with_the_networks_own_decision(
+    tiny_config: Any, labels: str, masks: Literal["overlapping", "exclusive"]
+) -> None:
     import torch
 
-    space, network = tiny_network
+    from hemline.model import build
+
+    space = load_label_space(labels)
+    network = build(replace(tiny_config, masks=masks), space)
     rng = np.random.default_rng(0)
     thresholds = rng.uniform(0.2, 0.8, space.num_masks)
     network.set_mask_thresholds(torch.from_numpy(thresholds.astype(np.float32)))
-    masks = rng.normal(-1, 2, (space.num_masks, 16, 16)).astype(np.float32)
-    decided = network.decide(torch.from_numpy(masks)[None], torch.ones(1, 1, 16, 16))[0].numpy() > 0
+    logits = rng.normal(-1, 2, (space.num_masks, 16, 16)).astype(np.float32)
+    decided = network.decide(torch.from_numpy(logits)[None], torch.ones(1, 1, 16, 16))[0].numpy() > 0
     meta = Metadata("s", space, (64, 64), tuple(thresholds.tolist()), (1.0,) * space.num_labels)
-    labels = np.full((1 + space.num_masks, space.num_labels), -9.0, np.float32)
+    meta = replace(meta, recipe={"masks": masks})
+    none = np.full((1 + space.num_masks, space.num_labels), -9.0, np.float32)
     photo = np.zeros((16, 16, 3), np.uint8)
-    result = read_answer(masks, labels, (16, 16), Frame(0, 0, 16, 16, 16, 16), meta, photo, name="p")
+    result = read_answer(logits, none, (16, 16), Frame(0, 0, 16, 16, 16, 16), meta, photo, name="p")
     names = {category.name: category.index for category in space.categories}
-    assert len(result.garments) > 10
-    for garment in result.garments:                              # photos this small have no speckles
+    assert len(result.garments_and_parts) > 10
+    for garment in result.garments_and_parts:                              # photos this small have no speckles
         assert garment.mask is not None
         np.testing.assert_array_equal(garment.mask, decided[names[garment.category]])

@@ -8,7 +8,8 @@ import pytest
 from pycocotools import mask as coco_masks  # type: ignore[import-untyped]  # pycocotools ships no types
 from pycocotools.coco import COCO  # type: ignore[import-untyped]  # pycocotools ships no types
 
-from hemline.result import Result, ScoredLabel, to_coco
+from hemline.result import Result, to_coco
+from hemline.words_said import ScoredLabel
 from tests.answers import (
     BELT,
     COAT,
@@ -42,7 +43,7 @@ def dressed() -> Result:
 def test_the_json_is_the_contract(dressed: Result) -> None:
     data = dressed.to_dict("none")
     assert data == {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "photo": "p.jpg",
         "size": {"height": 40, "width": 30},
         "garments": [
@@ -60,6 +61,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                     {"group": "sleeve length", "label": "wrist-length", "id": 160, "score": 0.8808},
                     {"group": "pattern", "label": "graphic", "id": "graphic", "score": 0.7311},
                 ],
+                "parts": [],
             },
             {
                 "category": "belt",
@@ -72,6 +74,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "found_by": "mask",
                 "colours": [{"name": "red", "hex": "#c81e1e", "share": 1.0}],
                 "attributes": [],
+                "parts": [],
             },
             {
                 "category": "sleeve",
@@ -84,6 +87,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "found_by": "label",
                 "colours": [],
                 "attributes": [],
+                "parts": [],
             },
         ],
         "labels": [

@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import box_iou
 
-from hemline.heads import MaskRCNN, Target
+from hemline.heads import Target
 from hemline.heads._proposals import Proposals
 from hemline.heads._two_stage import Boxes, TwoStage
+from hemline.heads.mask_rcnn import MaskRCNN
 
 CHANNELS, STRIDES = [3, 8, 12, 16, 20], [1, 4, 8, 16, 32]
 CLASSES = ["shirt", "pants", "hat"]

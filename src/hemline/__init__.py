@@ -25,14 +25,16 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from hemline.labels import LabelSpace, load_label_space
-    from hemline.result import Garment, Result, ScoredLabel
+    from hemline.result import Garment, Result
     from hemline.tagger import Failure, Tagger
+    from hemline.words_said import ScoredLabel
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "hemline.tagger": ("Failure", "Tagger"),
-    "hemline.result": ("Garment", "Result", "ScoredLabel"),
+    "hemline.result": ("Garment", "Result"),
+    "hemline.words_said": ("ScoredLabel",),
     "hemline.colour": ("Colour",),
     "hemline.labels": ("LabelSpace", "load_label_space"),
     "hemline.config": ("Config", "list_configs", "load_config"),

@@ -1,5 +1,7 @@
 """Machinery of `hemline.result`: mask logits on the canvas -> one cleaned region of the photo for each class.
 
+Classes compete for pixels within their layer: parts of garments lie on garments, and take nothing from them.
+
 Shapes: K mask classes, h w the mask head's map, H W photo.
 """
 
@@ -40,8 +42,8 @@ class Maps(NamedTuple):
     frame: Frame
     thresholds: NDArray[np.float32]
     """(K,) logits; infinite where a class wins always or never."""
-    competing: Sequence[int]
-    """Classes among which a pixel's owner is chosen."""
+    layers: Sequence[Sequence[int]]
+    """Classes among which a pixel's owner is chosen; a pixel has one in each layer."""
 
     def at_full_size(self, index: int) -> NDArray[np.float32]:
         """The logits (H, W) of one class, at the photo's size."""
@@ -70,11 +72,18 @@ def rivals(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 
 def find_regions(maps: Maps, wanted: int) -> dict[int, Region]:
-    """The region of each class below `wanted` that holds any pixel; no two regions share a pixel.
+    """The region of each class below `wanted` that holds any pixel; no two regions of a layer share a pixel.
 
     Speckles of every class go to nobody, then small holes that are nobody's are filled.
     """
-    owner, margin, classes = decide(maps)
+    regions: dict[int, Region] = {}
+    for layer in maps.layers:
+        regions |= _regions_of(maps, layer, wanted)
+    return regions
+
+
+def _regions_of(maps: Maps, layer: Sequence[int], wanted: int) -> dict[int, Region]:
+    owner, margin, classes = decide(maps, layer)
     boxes: dict[int, tuple[slice, slice]] = {}
     for k in classes:
         crop = _box(owner == k)
@@ -95,8 +104,8 @@ def find_regions(maps: Maps, wanted: int) -> dict[int, Region]:
     return regions
 
 
-def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int]]:
-    """The owner (H, W) of each pixel, its margin, and the classes that own any.
+def decide(maps: Maps, layer: Sequence[int]) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int]]:
+    """The owner (H, W) of each pixel among the classes of a layer, its margin, and the classes that own any.
 
     A logit between cells is never above its cells, so only the classes that compete on the small map are enlarged, one
     at a time.
@@ -104,7 +113,7 @@ def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int
     shape = maps.frame.photo_height, maps.frame.photo_width
     owner = np.full(shape, NOBODY, np.int16)
     best = np.zeros(shape, np.float32)
-    classes = contenders(maps)
+    classes = contenders(maps, layer)
     for k in classes:
         margin = maps.at_full_size(k) - maps.thresholds[k]
         better = margin > best
@@ -113,12 +122,12 @@ def decide(maps: Maps) -> tuple[NDArray[np.int16], NDArray[np.float32], list[int
     return owner, best, [k for k in classes if (owner == k).any()]
 
 
-def contenders(maps: Maps) -> list[int]:
-    """The classes that compete for this photo's pixels: those that pass and are no second guess at a garment.
+def contenders(maps: Maps, layer: Sequence[int]) -> list[int]:
+    """The classes of a layer that compete for this photo's pixels: those that pass and are no second guess at another.
 
     Each wins a cell at least, on the cells that touch the photo, so the network has pooled labels under its mask.
     """
-    competing = list(maps.competing)
+    competing = list(layer)
     (height, width), frame = maps.logits.shape[1:], maps.frame
     top, bottom = _cells(frame.top, frame.height, maps.canvas_size[0], height)
     left, right = _cells(frame.left, frame.width, maps.canvas_size[1], width)

@@ -1,6 +1,6 @@
 """The scores of one dataset, counted photo by photo: what `hemline.evaluate` measures.
 
-Shapes: K mask classes, L labels, S segments, H W photo, h w the mask head's map.
+Shapes: C categories, K mask classes, L labels, S segments, H W photo.
 """
 
 from __future__ import annotations
@@ -11,29 +11,41 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline._regions import Maps, contenders, decide, logit
+from hemline._answered import Answered, MapsAnswer
+from hemline._instance_tally import InstanceTally
 from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.instance_thresholds import instance_thresholds
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
 from hemline.metrics import IGNORED, LabelScores, MaskScores
-from hemline.photo import Frame
 from hemline.report import SetReport
-from hemline.result import read_answer
 from hemline.soft_scores import SoftScores, chances, squashed
 from hemline.thresholds import NEVER, best_thresholds
 from hemline.transplant import Transplant
 
 
-def truth_map(sample: Sample, space: LabelSpace) -> NDArray[np.uint8]:
-    """What each pixel is: (H, W) 0 background, 1 + i the class `space.competing[i]`, or `IGNORED`.
+def truth_map(sample: Sample, space: LabelSpace, layer: Sequence[int] | None = None) -> NDArray[np.uint8]:
+    """What each pixel is: (H, W) 0 background, 1 + i the class `layer[i]`, or `IGNORED`.
 
     A segment is a class where exactly one competing class is true of it; background where all of them are false and
     no hidden class is true; and ignored otherwise: it may be one thing or another, or is something that no answer says.
+    Where garments and parts compete, what is both is the part, which lies on top.
+
+    Args:
+        sample: What is drawn.
+        space: Its label space.
+        layer: The classes that compete (`Metadata.layers`); those of garments and pixels if None.
     """
-    competing = sample.targets[:, list(space.competing)]
+    layer = space.layers[0] if layer is None else layer
+    competing = sample.targets[:, list(layer)]
+    part = np.isin(layer, list(space.parts))
+    if part.any() and not part.all():
+        covered = (competing[:, part] == 1).any(1)
+        competing[np.ix_(covered, ~part)] = 0
+    hidden = [k for k in range(space.num_masks) if k not in space.competing]
     one = (competing == 1).sum(1) == 1
-    nothing = (competing == 0).all(1) & ~(sample.targets == 1).any(1)
+    nothing = (competing == 0).all(1) & ~(sample.targets[:, hidden] == 1).any(1)
     classes = np.where(one, 1 + (competing == 1).argmax(1), np.where(nothing, 0, IGNORED)).astype(np.uint8)
     return classes[sample.segments]
 
@@ -51,9 +63,12 @@ class Tally:
     """None where no garment is repainted."""
     soft: SoftScores | None = None
     """None where nobody asked for these scores."""
+    instances: InstanceTally | None = None
+    """None where garments are not scored one by one."""
     photos: int = 0
     missed: int = 0
-    masks: MaskScores = field(init=False)
+    masks: list[MaskScores] = field(init=False)
+    """Of each layer: of garments and pixels, then of parts; of all together where masks are exclusive."""
     whole: LabelScores = field(init=False)
     """Labels of the whole photo."""
     garments: LabelScores = field(init=False)
@@ -62,59 +77,61 @@ class Tally:
 
     def __post_init__(self) -> None:
         space = self.metadata.labels
-        self.masks = MaskScores(class_names(space))
+        self.masks = [MaskScores(class_names(space, layer)) for layer in self.metadata.layers]
         names = [c.name for c in space.categories] + [label.name for label in space.labels]
         choices = {group.name: space.label_slices[group.name] for group in space.groups if group.choice == "one"}
         self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
         self.targets = Targets(self.name, space)
 
-    def add(self, sample: Sample, frame: Frame, masks: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
-        """Count one photo and the logits (K, h, w) and (1 + K, L) that answer it."""
+    def add(self, sample: Sample, answered: Answered) -> None:
+        """Count one photo and its answer."""
         space = self.metadata.labels
-        maps = Maps(masks, self.metadata.canvas, frame, logit(self.metadata.mask_thresholds), space.competing)
-        answered, truth_of_pixels = _class_map(maps), truth_map(sample, space)
-        self.masks.update(answered, truth_of_pixels)
-        if self.soft is not None:
-            competing = masks[list(space.competing)]
-            self.soft.update(chances(competing, frame, self.metadata.canvas), squashed(truth_of_pixels))
-        pooled = set(contenders(maps))
+        for layer, scores in zip(self.metadata.layers, self.masks, strict=True):
+            scores.update(answered.class_map(layer), truth_map(sample, space, layer))
+        if self.soft is not None and isinstance(answered, MapsAnswer):
+            layer = self.metadata.layers[0]
+            chance = chances(answered.masks[list(layer)], answered.frame, self.metadata.canvas)
+            self.soft.update(chance, squashed(truth_map(sample, space, layer)))
         whole = [region for region in sample.regions if region.segments == WHOLE_PHOTO and not region.doubt]
         if whole:
-            rows = np.repeat(_probability(labels[:1]), len(whole), axis=0), np.stack([r.labels for r in whole])
+            rows = np.stack([_probability(answered.photo)] * len(whole)), np.stack([r.labels for r in whole])
             self.whole.update(*rows)
             self.targets.update(*rows)
             if self.answers and self.targets.single_item:
-                canvas, photo = self.metadata.canvas, sample.photo
-                result = read_answer(masks, labels, canvas, frame, self.metadata, photo, name=sample.key)
-                self.targets.answer(result, whole[0].labels, whole[0].one_of)
-        scores, truths = [], []
-        for region in sample.regions:
-            may_be = _categories_of(region, sample, space)
-            found = [k for k in may_be if k in pooled]
-            if len(found) > 1:                           # `PREDICTED`: the garment spoken of is the largest of them
-                area = np.bincount(answered.ravel(), minlength=1 + len(space.competing))
-                found = [max(found, key=lambda k: int(area[1 + space.competing.index(k)]))]
-            truth = _attributes_of(region, found or may_be, space)
-            if (truth >= 0).any() and not region.doubt:
-                self.missed += not found                 # no garment, no attribute: its scores are 0
-                scores.append(_probability(labels[1 + found[0]]) if found else np.zeros(space.num_labels))
-                truths.append(truth)
-        if truths:
-            self.garments.update(np.stack(scores), np.stack(truths))
+                self.targets.answer(answered.result(sample), whole[0].labels, whole[0].one_of)
+        self._add_garments(sample, answered)
+        if self.instances is not None:
+            self.instances.add(sample, answered)
         if self.transplant is not None:
             self.transplant.add(sample)
         self.photos += 1
 
+    def _add_garments(self, sample: Sample, answered: Answered) -> None:
+        """Count the attributes of the garments of one photo."""
+        space = self.metadata.labels
+        scores, truths = [], []
+        for region in sample.regions:
+            may_be = _categories_of(region, sample, space)
+            said = answered.garment(sample, region, may_be) if may_be else None
+            truth = _attributes_of(region, [said.category] if said else may_be, space)
+            if (truth >= 0).any() and not region.doubt:
+                self.missed += said is None              # no garment, no attribute: its scores are 0
+                scores.append(_probability(said.labels) if said else np.zeros(space.num_labels))
+                truths.append(truth)
+        if truths:
+            self.garments.update(np.stack(scores), np.stack(truths))
+
     def report(self) -> SetReport:
         classes = protocol()["masks"]["classes"]
-        by_protocol = self.name == "ccp" and set(classes) == set(self.masks.classes)
+        by_protocol = self.name == "ccp" and set(classes) == set(self.masks[0].classes)
         whole, garments = self.whole.compute(), self.garments.compute()
         floor = protocol()["masks"]["floor"]
         return SetReport(
             name=self.name,
             photos=self.photos,
             terms=self.terms,
-            masks=self.masks.compute() if len(self.masks) else None,
+            masks=self.masks[0].compute() if len(self.masks[0]) else None,
+            part_masks=next((scores.compute() for scores in self.masks[1:] if len(scores)), None),
             labels=whole if whole.labels else None,
             garments=garments if garments.labels else None,
             garments_missed=self.missed,
@@ -124,6 +141,7 @@ class Tally:
             targets=self.targets.compute(),
             transplant=None if self.transplant is None else self.transplant.report(),
             soft=None if self.soft is None else self.soft.compute(),
+            instances=None if self.instances is None else self.instances.report(self.name, self.metadata),
         )
 
 
@@ -137,6 +155,19 @@ def thresholds_of(tallies: Sequence[Tally], metadata: Metadata) -> tuple[float, 
         thresholds.append(best_thresholds(scores, truth.astype(np.int8)))
     num = len(metadata.labels.categories)
     return thresholds[0][:num] + thresholds[1][num:]
+
+
+def instance_thresholds_of(
+    tallies: Sequence[Tally], metadata: Metadata
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(C,) least scores and (C,) least areas of garments found one by one; those of the metadata if nothing is known.
+
+    Both are empty where too few garments are drawn.
+    """
+    photos = [photo for tally in tallies if tally.instances for photo in tally.instances.scored(metadata)]
+    if not photos:
+        return metadata.instance_scores, metadata.instance_areas
+    return instance_thresholds(photos, [category.id for category in metadata.labels.categories])
 
 
 def only_better_than_chance(
@@ -156,17 +187,9 @@ def only_better_than_chance(
     return tuple(t if name in proved else NEVER for t, name in zip(thresholds, names, strict=True))
 
 
-def _class_map(maps: Maps) -> NDArray[np.intp]:
-    """(H, W) what the network answers at each pixel, numbered as in `truth_map`."""
-    owner, _, _ = decide(maps)
-    classes = np.zeros(len(maps.logits) + 1, np.intp)    # the last entry is for nobody, -1
-    classes[list(maps.competing)] = np.arange(1, len(maps.competing) + 1)
-    return classes[owner]
-
-
-def class_names(space: LabelSpace) -> list[str]:
+def class_names(space: LabelSpace, layer: Sequence[int]) -> list[str]:
     """The names of what `truth_map` numbers."""
-    return ["background", *(space.mask_names[k] for k in space.competing)]
+    return ["background", *(space.mask_names[k] for k in layer)]
 
 
 def _categories_of(region: Region, sample: Sample, space: LabelSpace) -> list[int]:

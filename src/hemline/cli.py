@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hemline import __version__
+from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
 from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
@@ -31,38 +31,6 @@ app.add_typer(data_commands, name="data")
 app.add_typer(listings)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
-
-
-class MaskForm(StrEnum):
-    """How a mask is written in JSON."""
-
-    RLE = "rle"
-    PNG = "png"
-    POLYGONS = "polygons"
-    NONE = "none"
-
-
-class RuntimeName(StrEnum):
-    """What runs the network."""
-
-    AUTO = "auto"
-    OPENVINO = "openvino"
-    ONNXRUNTIME = "onnxruntime"
-    TORCH = "torch"
-
-
-class DeviceName(StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class ProtocolName(StrEnum):
-    """How others score."""
-
-    SEED3 = "seed3"
 
 
 def _version(asked: bool) -> None:
@@ -99,6 +67,9 @@ def predict(
     min_score: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.")
     ] = None,
+    instances: Annotated[
+        bool, typer.Option("--instances", metavar=FLAG, help="Make each separate piece a garment: two shoes are two.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
     ] = False,
@@ -123,6 +94,14 @@ def predict(
     coco: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write all garments as COCO annotations.", rich_help_panel=OUTPUT),
+    ] = None,
+    kaggle: Annotated[
+        Challenge | None,
+        typer.Option(help="Write a submission to that year's iMaterialist (Fashion).", rich_help_panel=OUTPUT),
+    ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it; else `submission.csv` here.", rich_help_panel=OUTPUT),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -158,18 +137,29 @@ def predict(
             raise HemlineError("name at least one photo, folder or glob, or try --demo")
         if as_json and as_jsonl:
             raise HemlineError("--json and --jsonl are two forms of the same answers: ask for one of them")
+        if submission is not None and kaggle is None:
+            raise HemlineError("--submission is where --kaggle writes: add --kaggle 2019 or --kaggle 2020")
         asked = gather(photos or [])
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
             console.note(DEMO_CREDIT)
-        tagger = Tagger.load(weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score)
+        tagger = Tagger.load(
+            weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score, instances=instances
+        )
         console.note(f"{tagger.metadata.name} weights, {tagger.runtime.name} on {tagger.runtime.device}")
         code = answer_all(
             tagger,
             asked,
             form="json" if as_json else "jsonl" if as_jsonl else "table",
             mask_format=mask_format.value,
-            files=Files(draw=draw, masks=masks, cutouts=cutouts, coco=coco),
+            files=Files(
+                draw=draw,
+                masks=masks,
+                cutouts=cutouts,
+                coco=coco,
+                submission=None if kaggle is None else submission or Path("submission.csv"),
+                year=2019 if kaggle is Challenge.FGVC6 else 2020,
+            ),
             batch_size=batch_size,
         )
         raise typer.Exit(code)
@@ -206,17 +196,28 @@ def train(
 
 @app.command()
 def evaluate(
-    weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
-    ],
     data: Annotated[
         list[str],
         typer.Option(metavar="NAME=PATH", help="A dataset and its folder; several times for several sets."),
     ],
+    weights: Annotated[
+        str | None, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Score these answers instead of weights: COCO results for `coco` or `fashionpedia`, or a Kaggle "
+            "submission for `imaterialist2019` or `imaterialist2020`. No photo is needed.",
+        ),
+    ] = None,
     split: Annotated[Side, typer.Option(help="Which side of the split.")] = Side.VALIDATION,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many photos of a set.")] = None,
     no_transplant: Annotated[
         bool, typer.Option("--no-transplant", metavar=FLAG, help="Repaint no garments; three times as quick on CCP.")
+    ] = False,
+    no_instances: Annotated[
+        bool, typer.Option("--no-instances", metavar=FLAG, help="Score no garments one by one; quicker.")
     ] = False,
     protocol: Annotated[
         ProtocolName | None,
@@ -239,13 +240,26 @@ def evaluate(
         typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
     ] = False,
 ) -> None:
-    """Measure weights on labelled photos, beside what the trivial answer scores."""
+    """Measure weights, or anybody's answers, on labelled photos, beside what the trivial answer scores."""
     with clean_exit(), needs_train("evaluate"):
         from hemline import console
         from hemline.evaluate import evaluate as measure
+        from hemline.predictions import score_predictions
+        from hemline.report import instance_tables
         from hemline.runtime import weights_file
 
         sets = _named_paths(data)
+        if weights is None and predictions is not None:
+            if limit is not None or protocol is not None:
+                raise ConfigError("--limit and --protocol are for weights: a file of predictions is scored as it is")
+            found = score_predictions(predictions, sets, split.value)
+            if as_json:
+                console.plain_json(found.to_dict())
+            else:
+                console.show_tables(instance_tables(found))
+            return
+        if weights is None or predictions is not None:
+            raise ConfigError("name what is measured: either WEIGHTS or --predictions FILE")
         with console.Counter() as counter:
             report = measure(
                 weights_file(weights),
@@ -256,6 +270,7 @@ def evaluate(
                 device=device.value,
                 flip=flip,
                 transplant=not no_transplant,
+                instances=not no_instances,
                 soft=protocol is not None,
                 progress=counter,
             )

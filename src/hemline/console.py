@@ -25,9 +25,10 @@ if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.colour import Colour
     from hemline.config import Config
     from hemline.report import Report
-    from hemline.result import Garment, Result, ScoredLabel
+    from hemline.result import Garment, Result
     from hemline.tagger import Failure
     from hemline.train import StepReport
+    from hemline.words_said import ScoredLabel
 
 STDOUT = "stdout"
 """What an `OSError` names where stdout takes no more."""
@@ -118,7 +119,7 @@ class JsonList:
 
 @on_stdout()
 def show(result: Result) -> None:
-    """Print what is worn in a photo as a table, then the labels of the photo as a whole."""
+    """Print what is worn in a photo as a table, parts below their garment, then the labels of the photo as a whole."""
     height, width = result.size
     title = Text.assemble((result.photo, "bold"), (f"  {width} x {height} pixels", "dim"))
     parts: list[RenderableType] = [title]
@@ -138,13 +139,14 @@ def _garments(garments: Sequence[Garment]) -> RenderableType:
     table.add_column("colours", no_wrap=True)
     table.add_column("attributes", ratio=7)
     for garment in garments:
-        table.add_row(
-            _name(garment),
-            _score(garment.score),
-            _percent(garment.area) if garment.mask is not None else NOTHING,
-            _colours(garment.colours),
-            _attributes(garment.attributes),
-        )
+        for piece in (garment, *garment.parts):
+            table.add_row(
+                Padding(_name(piece), (0, 0, 0, 0 if piece is garment else 2)),
+                _score(piece.score),
+                _percent(piece.area) if piece.mask is not None else NOTHING,
+                _colours(piece.colours),
+                _attributes(piece.attributes),
+            )
     return Padding(table, (0, 0, 0, 2))
 
 

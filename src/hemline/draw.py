@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 if TYPE_CHECKING:
     from hemline.result import Garment, Result
@@ -58,11 +58,13 @@ def draw(photo: Pixels, result: Result) -> Image.Image:
     size, unit = _sizes(*photo.shape[:2])
     method = cv2.INTER_AREA if size[0] < photo.shape[1] else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
-    colours = colours_of([garment.category_id for garment in result.garments])
-    masks = [_resize(garment.mask, size) for garment in result.garments]
-    for mask, colour in zip(masks, colours, strict=True):
-        if mask is not None:
-            fill_and_outline(picture, mask, colour, unit)
+    pieces = result.garments_and_parts
+    colours = colours_of([piece.category_id for piece in pieces])
+    masks = [_resize(piece.mask, size) for piece in pieces]
+    garments = {id(garment) for garment in result.garments}
+    for i in sorted(range(len(pieces)), key=lambda i: id(pieces[i]) not in garments):  # parts lie on garments
+        if (mask := masks[i]) is not None:
+            fill_and_outline(picture, mask, colours[i], unit)
     drawn = draw_tags(picture, place_tags(masks, 0.72 * unit), colours, unit)
     legend = _legend(result, colours, unit, size[1])
     sheet = Image.new("RGB", (size[0] + legend.width, max(size[1], legend.height)), PAPER)
@@ -220,10 +222,11 @@ def _legend(result: Result, colours: Sequence[RGB], unit: int, height: int) -> I
     """The legend, in as many columns as suit a photo of `height` pixels."""
     width, margin = 17 * unit, unit
     entries = [_title(result, unit, width)]
-    entries += [
-        _entry(number, garment, colour, unit, width)
-        for number, (garment, colour) in enumerate(zip(result.garments, colours, strict=True), start=1)
-    ]
+    pieces = [(piece, piece is not garment) for garment in result.garments for piece in (garment, *garment.parts)]
+    for number, ((piece, held), colour) in enumerate(zip(pieces, colours, strict=True), start=1):
+        indent = held * unit                             # a part stands below its garment
+        entry = _entry(number, piece, colour, unit, width - indent)
+        entries.append(ImageOps.expand(entry, (indent, 0, 0, 0), PAPER))
     total = sum(entry.height for entry in entries)
     count = max(1, round(total / (max(height, 30 * unit) - 2 * margin)))
     columns: list[list[Image.Image]] = [[] for _ in range(count)]

@@ -5,10 +5,12 @@
     score(dataset, answer, ...)  anything that answers canvases
 
 Masks are measured at the photo's own size: logits are resized, and each pixel decided by the rule that `hemline.result`
-answers by (before it cleans masks). Labels are measured twice: those of the whole photo, and, apart from them, the
-attributes of each garment under the mask that the network itself finds of its category. Sets that the protocol scores
-by labels have those scores too, and where a photo shows one item, so have the answers that a user would get. Of
-weights in a file, the garments that are drawn are also repainted, one at a time (`hemline.transplant`).
+answers by (before it cleans masks); of networks that find instances, a pixel is what the surest instance there is.
+Garments that are drawn are scored one by one, too (`hemline.instance_report`). Labels are measured twice: those of the
+whole photo, and, apart from them, the attributes of each garment under the mask that the network itself finds of its
+category. Sets that the protocol scores by labels have those scores too, and where a photo shows one item, so have the
+answers that a user would get. Of weights in a file, the garments that are drawn are also repainted, one at a time
+(`hemline.transplant`).
 
 Shapes: K mask classes, L labels, S segments, H W photo, h w the mask head's map.
 """
@@ -24,16 +26,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hemline._tally import Tally, class_names, only_better_than_chance, thresholds_of, truth_map
+from hemline._answered import Answered, InstancesAnswer, MapsAnswer
+from hemline._instance_tally import InstanceTally
+from hemline._tally import (
+    Tally,
+    class_names,
+    instance_thresholds_of,
+    only_better_than_chance,
+    thresholds_of,
+    truth_map,
+)
 from hemline._targets import protocol
 from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, as_trained, build_dataset, split_indices, wrong_sets
 from hemline.data.sample import Sample
 from hemline.data.stratify import held_out_of
 from hemline.errors import ConfigError, DataError
+from hemline.instance_model import InstanceNetwork
 from hemline.metadata import Metadata, read_metadata, with_teaching
-from hemline.photo import Frame, place, unplace
+from hemline.photo import place, unplace
 from hemline.report import Report, SetReport, report_table
-from hemline.runtime import Answer
+from hemline.runtime import Answer, Detections, Finder
 from hemline.soft_scores import SoftScores
 from hemline.tagger import Tagger
 from hemline.thresholds import mask_thresholds
@@ -41,12 +53,11 @@ from hemline.transplant import GarmentScorer, Transplant
 
 if TYPE_CHECKING:
     from hemline.data.loading import Source
-    from hemline.instance_model import InstanceNetwork
     from hemline.model import Network
 
 Split = Literal["validation", "train", "test", "all"]
-Answerer = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Answer]
-"""Canvases (B, H, W, 3) and their valid pixels (B, H, W) -> `Answer`."""
+Answerer = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Answer | list[Detections]]
+"""Canvases (B, H, W, 3) and their valid pixels (B, H, W) -> `Answer`, or the `Detections` of each photo."""
 Progress = Callable[[str, int, int], None]
 """Told after each batch: the set's name, its photos done, its photos in all."""
 
@@ -62,6 +73,7 @@ def evaluate(
     batch_size: int = 8,
     limit: int | None = None,
     transplant: bool = True,
+    instances: bool = True,
     soft: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -78,12 +90,14 @@ def evaluate(
         batch_size: Photos that the network sees at a time; the figures do not depend on it.
         limit: Measure at most so many photos of each set, evenly spaced.
         transplant: Repaint garments that are drawn, too, by torch on the same device; on a CPU it takes twice the time
-            of all the rest.
+            of all the rest. Weights that find instances are not measured so.
+        instances: Score garments one by one, too; of weights that draw classes, connected parts of their masks.
         soft: Also score by soft IoU and F1, as clothing-segmentation does; see `hemline.soft_scores`.
         progress: Told how far it is.
 
     Raises:
-        ConfigError: an unknown set or split, a path that is missing, or a number below 1.
+        ConfigError: an unknown set or split, a path that is missing, a number below 1, or `flip` or `soft` with
+            weights that find instances.
         DataError: a dataset is missing, damaged, or has no photo on that side of the split.
         LabelError: a dataset's words are not explained in the label space of the weights.
         WeightsError: the weights are missing or damaged.
@@ -92,6 +106,9 @@ def evaluate(
     _check(data, split, batch_size, limit)
     metadata = read_metadata(weights)
     metadata = replace(metadata, labels=with_teaching(metadata))
+    finds = metadata.finds == "instances"
+    if soft and finds:
+        raise ConfigError(f"soft scores need maps of classes; weights {metadata.name} find instances: leave them out")
     share, held_out = float(metadata.recipe.get("validation", VALIDATION_SHARE)), held_out_of(metadata.data)
     sets: list[tuple[str, Dataset, list[int]]] = []
     for name, path in data.items():
@@ -101,12 +118,17 @@ def evaluate(
             raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
         sets.append((name, dataset, indices if limit is None else _spread(indices, limit)))
     tagger = Tagger.load(weights, runtime=runtime, device=device, flip=flip)
+    answer = tagger.runtime.find if isinstance(tagger.runtime, Finder) else tagger.run
     scorer = GarmentScorer(Path(weights), metadata, tagger.runtime.device)
-    tests = [Transplant(metadata.labels, scorer) if transplant else None for _ in sets]
+    missing = "weights that find instances read no label under a given mask" if finds else ""
+    tests = [Transplant(metadata.labels, scorer, missing=missing) if transplant else None for _ in sets]
     tallies = [
-        _measure(name, dataset, tagger.run, metadata, indices, batch_size, progress, transplant=test, soft=soft)
+        _measure(
+            name, dataset, answer, metadata, indices, batch_size, progress,
+            transplant=test, instances=instances, soft=soft,
+        )
         for (name, dataset, indices), test in zip(sets, tests, strict=True)
-    ]
+    ]  # fmt: skip
     return _report(tallies, metadata, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
 
 
@@ -120,6 +142,8 @@ def score_network(
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
+    Garments are scored one by one where the network finds instances.
+
     Args:
         network: In evaluation mode.
         sources: The datasets of the run; `metadata.data` names them in the same order.
@@ -127,8 +151,11 @@ def score_network(
         device: Where the network is.
         batch_size: Photos at a time.
     """
+    finds = metadata.finds == "instances"
 
-    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
+        if isinstance(network, InstanceNetwork):
+            return network.find(pixels, valid)
         with torch.inference_mode():
             output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
         return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
@@ -137,10 +164,15 @@ def score_network(
     for source, entry in zip(sources, metadata.data, strict=True):
         if source.held_out:
             name, photos = entry["name"], source.held_out
-            tallies.append(_measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False))
+            tallies.append(
+                _measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False, instances=finds)
+            )
     thresholds = thresholds_of(tallies, metadata)
+    scores, areas = instance_thresholds_of(tallies, metadata)
+    saved = replace(metadata, label_thresholds=thresholds, instance_scores=scores, instance_areas=areas)
     for tally in tallies:                                # F1 is that of the file these thresholds are saved with
         tally.whole.thresholds = tally.garments.thresholds = np.asarray(thresholds)
+        tally.metadata = saved
     return _report(tallies, metadata, "torch", str(device), flip=False, split="validation")
 
 
@@ -152,24 +184,26 @@ def score(
     name: str,
     indices: Sequence[int] | None = None,
     batch_size: int = 8,
+    instances: bool = False,
     progress: Progress | None = None,
 ) -> SetReport:
     """Measure whatever answers canvases on a dataset.
 
     Args:
         dataset: Its samples are measured at their own size.
-        answer: Canvases (B, H, W, 3) and valid pixels (B, H, W) -> `Answer`.
+        answer: Canvases (B, H, W, 3) and valid pixels (B, H, W) -> `Answer`, or the `Detections` of each photo.
         metadata: Label space, canvas and thresholds.
         name: What the set is called; the protocol's sets are measured by it.
         indices: Positions in the dataset; all of them if None.
         batch_size: Photos that `answer` sees at a time.
+        instances: Score garments one by one, too.
         progress: Told how far it is.
 
     Raises:
         DataError, PhotoError: a sample cannot be read.
     """
     indices = range(len(dataset)) if indices is None else indices
-    return _measure(name, dataset, answer, metadata, indices, batch_size, progress).report()
+    return _measure(name, dataset, answer, metadata, indices, batch_size, progress, instances=instances).report()
 
 
 def choose_mask_thresholds(
@@ -177,12 +211,15 @@ def choose_mask_thresholds(
 ) -> tuple[float, ...]:
     """The (K,) mask thresholds that suit an answerer best on photos with maps; see `thresholds.mask_thresholds`."""
     space, canvas = metadata.labels, metadata.canvas
-    photos = (
-        (unplace(masks, frame, canvas), truth_map(sample, space))
-        for sample, frame, masks, _ in _answers(dataset, answer, canvas, indices, batch_size)
-        if (sample.targets >= 0).all(1).any()
-    )
-    return mask_thresholds(photos, space.competing, space.num_masks)
+    chosen = np.full(space.num_masks, 0.5)
+    for layer in metadata.layers:                        # logits are too many to keep: answered anew
+        photos = (
+            (unplace(answered.masks, answered.frame, canvas), truth_map(sample, space, layer))
+            for sample, answered in _answers(dataset, answer, metadata, indices, batch_size)
+            if isinstance(answered, MapsAnswer) and (sample.targets >= 0).all(1).any()
+        )
+        chosen[list(layer)] = np.array(mask_thresholds(photos, layer, space.num_masks))[list(layer)]
+    return tuple(chosen.tolist())
 
 
 # -- one set -------------------------------------------------------------------------------------------------
@@ -199,32 +236,38 @@ def _measure(
     *,
     answers: bool = True,
     transplant: Transplant | None = None,
+    instances: bool = True,
     soft: bool = False,
 ) -> Tally:
-    soft_scores = SoftScores(class_names(metadata.labels)) if soft else None
-    tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores)
-    for sample, frame, masks, labels in _answers(dataset, answer, metadata.canvas, indices, batch_size):
-        tally.add(sample, frame, masks, labels)
+    soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
+    one_by_one = InstanceTally(metadata.labels) if instances else None
+    tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores, one_by_one)
+    for sample, answered in _answers(dataset, answer, metadata, indices, batch_size):
+        tally.add(sample, answered)
         if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):
             progress(name, tally.photos, len(indices))
     return tally
 
 
 def _answers(
-    dataset: Dataset, answer: Answerer, canvas: tuple[int, int], indices: Sequence[int], batch_size: int
-) -> Iterator[tuple[Sample, Frame, NDArray[np.float32], NDArray[np.float32]]]:
+    dataset: Dataset, answer: Answerer, metadata: Metadata, indices: Sequence[int], batch_size: int
+) -> Iterator[tuple[Sample, Answered]]:
     for start in range(0, len(indices), batch_size):
         samples = [dataset[i] for i in indices[start : start + batch_size]]
-        placed = [place(sample.photo, canvas) for sample in samples]
-        masks, labels = answer(np.stack([c.pixels for c in placed]), np.stack([c.valid for c in placed]))
-        for sample, one, photo_masks, photo_labels in zip(samples, placed, masks, labels, strict=True):
-            yield sample, one.frame, photo_masks, photo_labels
+        placed = [place(sample.photo, metadata.canvas) for sample in samples]
+        said = answer(np.stack([c.pixels for c in placed]), np.stack([c.valid for c in placed]))
+        for i, (sample, one) in enumerate(zip(samples, placed, strict=True)):
+            if isinstance(said, Answer):
+                yield sample, MapsAnswer(said.masks[i], said.labels[i], one.frame, metadata)
+            else:
+                yield sample, InstancesAnswer(said[i], one.frame, metadata)
 
 
 def _report(
     tallies: Sequence[Tally], metadata: Metadata, runtime: str, device: str, *, flip: bool, split: str
 ) -> Report:
     sets = [tally.report() for tally in tallies]
+    scores, areas = instance_thresholds_of(tallies, metadata)
     return Report(
         weights=metadata.name,
         label_space=metadata.labels.name,
@@ -235,6 +278,9 @@ def _report(
         split=split,
         sets=sets,
         label_thresholds=only_better_than_chance(thresholds_of(tallies, metadata), sets, metadata.labels),
+        finds=metadata.finds,
+        instance_scores=scores,
+        instance_areas=areas,
     )
 
 

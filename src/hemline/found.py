@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline._regions import Maps, find_regions, sigmoid
 from hemline.masks import Mask
 from hemline.metadata import Metadata
 from hemline.photo import Frame
@@ -61,6 +62,32 @@ def of_detections(detections: Detections, frame: Frame) -> list[Found]:
                 Found(int(detections.classes[i]), float(detections.scores[i]), box, crop, detections.labels[1 + i])
             )
     return found
+
+
+def of_maps(maps: Maps, labels: NDArray[np.float32], wanted: int) -> list[Found]:
+    """What a network that draws classes answers -> garments of the photo, surest first: connected parts of classes.
+
+    Pixels touch by their sides and corners. A part scores the mean probability of its pixels, shifted so that the
+    threshold is 0.5; what is said of it is what the network says of all its class.
+
+    Args:
+        maps: The mask logits of one photo.
+        labels: (1 + K, L) logits: of the whole photo, then under the mask of each class.
+        wanted: Classes below it are garments.
+    """
+    found = []
+    for k, region in find_regions(maps, wanted).items():
+        x, y, width, height = cv2.boundingRect(region.mask.view(np.uint8))
+        inside = region.mask[y : y + height, x : x + width]
+        chance = sigmoid(maps.at_full_size(k)[y : y + height, x : x + width] - maps.thresholds[k])
+        number, of_part, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+        for part in range(1, number):
+            left, top, across, down, _ = stats[part].tolist()
+            crop = slice(top, top + down), slice(left, left + across)
+            mask = of_part[crop] == part
+            score = float(chance[crop][mask].mean())
+            found.append(Found(k, score, (x + left, y + top, across, down), mask, labels[1 + k]))
+    return sorted(found, key=lambda one: -one.score)
 
 
 def reported(found: Sequence[Found], metadata: Metadata, size: tuple[int, int]) -> list[Found]:

@@ -19,6 +19,8 @@ RLE = dict[str, Any]
 
 OUTERWEAR = frozenset(["upperbody", "lowerbody", "wholebody"])
 """Supercategories of Fashionpedia that its paper scores together under this name."""
+PARTS = frozenset(["garment parts", "closures", "decorations"])
+"""Those that it scores together as parts; what is in neither is an accessory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,14 +74,21 @@ class Vocabulary:
         labels = [x for x in space.labels if x.shown]
         anything = any(not x.carried_by for x in labels)
         carriers = {name for x in labels for name in x.carried_by}
-        groups: dict[str, frozenset[int]] = {}
-        if any(c.supercategory in OUTERWEAR for c in shown):
-            outer = frozenset(c.id for c in shown if c.supercategory in OUTERWEAR)
-            part = frozenset(c.id for c in shown if c.outfit_part is None)
-            groups = {"outerwear": outer, "accessory": frozenset(c.id for c in shown) - outer - part, "part": part}
         return cls(
             {c.id: c.name for c in shown},
             {x.id: x.name for x in labels},
             frozenset(c.id for c in shown if anything or c.name in carriers),
-            {name: ids for name, ids in groups.items() if ids},
+            groups_of({c.id: c.supercategory for c in shown}),
         )
+
+
+def groups_of(supercategories: Mapping[int, str | None]) -> dict[str, frozenset[int]]:
+    """Categories that Fashionpedia scores together: `outerwear`, `accessory`, `part`; none in sets without outerwear.
+
+    Args:
+        supercategories: The supercategory of each category, by its number.
+    """
+    outer = frozenset(id for id, name in supercategories.items() if name in OUTERWEAR)
+    part = frozenset(id for id, name in supercategories.items() if name in PARTS)
+    groups = {"outerwear": outer, "accessory": frozenset(supercategories) - outer - part, "part": part}
+    return {name: ids for name, ids in groups.items() if ids} if outer else {}

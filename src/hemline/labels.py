@@ -27,6 +27,8 @@ LABEL_SPACES = ("fashionpedia", "imaterialist2019", "outfit5", "street")
 OF_DATA = "data"
 """`labels` of a recipe whose label space is that of its first dataset's own words."""
 OUTFIT_PARTS = ("upper body", "lower body", "whole body", "feet", "accessories")
+PARTS = ("garment parts", "closures", "decorations")
+"""Supercategories, Fashionpedia's, of what lies on a garment: collars, zippers, bows."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Category:
     name: str
     supercategory: str
     outfit_part: str | None
-    """One of `OUTFIT_PARTS`; None for parts of garments (sleeve, pocket), which lie on the garment that holds them."""
+    """One of `OUTFIT_PARTS`; None for parts of garments, and where nobody says."""
     shown: bool
     """Whether it may be an answer; a hidden category is trained or kept for its id, never reported."""
 
@@ -116,10 +118,30 @@ class LabelSpace:
 
     @cached_property
     def competing(self) -> tuple[int, ...]:
-        """Mask channels among which a pixel's answer is chosen: the shown categories and the pixels."""
+        """Mask channels that may be a pixel's answer: the shown categories and the pixels."""
         return tuple(c.index for c in self.categories if c.shown) + tuple(
             range(len(self.categories), self.num_masks)
         )
+
+    @cached_property
+    def parts(self) -> frozenset[int]:
+        """Mask channels of parts of garments (sleeve, pocket), which lie on the garment that holds them.
+
+        They are the categories without an outfit part whose supercategory is one of `PARTS`; none in a space that has
+        no other categories.
+        """
+        parts = frozenset(c.index for c in self.categories if c.outfit_part is None and c.supercategory in PARTS)
+        return parts if len(parts) < len(self.categories) else frozenset()
+
+    @cached_property
+    def layers(self) -> tuple[tuple[int, ...], ...]:
+        """The competing mask channels by what they compete with: garments and pixels, then parts, where there are any.
+
+        A pixel has one answer of each layer, or none: trousers are whole where a pocket lies on them.
+        """
+        garments = tuple(k for k in self.competing if k not in self.parts)
+        parts = tuple(k for k in self.competing if k in self.parts)
+        return tuple(layer for layer in (garments, parts) if layer) or ((),)
 
     @cached_property
     def _by_name(self) -> dict[str, Category | Label]:

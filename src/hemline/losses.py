@@ -88,6 +88,27 @@ def may_be(targets: Tensor, competing: Sequence[int]) -> Tensor:
     return torch.cat([~sure, torch.where(sure, named, told != 0)], dim=2) | hidden
 
 
+def told_to(layer: Sequence[int], targets: Tensor, space: LabelSpace) -> Tensor:
+    """(B, S, K) what the segments say to the classes that compete in a layer.
+
+    A class of another layer says nothing here: pixels of trousers may be a pocket or not, and are asked about pockets.
+    Where garments and parts compete in one layer, what is both is the part, which lies on top.
+
+    Args:
+        layer: The classes.
+        targets: (B, S, K) 1, 0, -1 or `EITHER`.
+        space: Says which classes are parts.
+    """
+    others = [k for k in space.competing if k not in layer]
+    parts, rest = [[k for k in layer if (k in space.parts) == is_part] for is_part in (True, False)]
+    told = targets.clone()
+    told[:, :, others] = 0
+    if parts and rest:
+        covered = (targets[:, :, parts] == 1).any(2, keepdim=True)
+        told[:, :, rest] = told[:, :, rest].masked_fill(covered, 0)
+    return told
+
+
 def answers(
     logits: Tensor, coverage: Tensor, targets: Tensor, competing: Sequence[int], weights: Tensor | None = None
 ) -> Answers:
@@ -294,18 +315,23 @@ class JointLoss(torch.nn.Module):
     def _of_masks(self, logits: Tensor, targets: MaskTargets, batch: Batch) -> dict[str, Term]:
         """The losses of masks that have a weight, and no more work than they need."""
         logits, loss, exclusive = logits.float(), self.loss, self.network.exclusive
-        competing, weights = self.space.competing, self.class_weights
+        weights, layers = self.class_weights, self.network.layers
         of_classes = None if weights is None else weights[:-1]
         told = targets.target, targets.known
 
         @cache
         def answered() -> Answers:
-            return answers(logits, targets.coverage, batch.targets, competing, weights)
+            each = [
+                answers(logits, targets.coverage, told_to(layer, batch.targets, self.space), layer, weights)
+                for layer in layers
+            ]
+            return Answers(*(torch.cat(both, dim=1) for both in zip(*each, strict=True)))
 
         @cache
         def areas() -> Areas:
             if exclusive:
-                return rival_areas(logits, targets.coverage, batch.targets, competing)
+                (layer,) = layers
+                return rival_areas(logits, targets.coverage, told_to(layer, batch.targets, self.space), layer)
             return Areas(torch.sigmoid(logits), *told)
 
         def focal() -> Term:

@@ -96,10 +96,18 @@ class Metadata:
                     f"one for each category of label space {self.labels.name!r}, or none"
                 )
 
+    @property
+    def layers(self) -> tuple[tuple[int, ...], ...]:
+        """The mask channels among which a pixel's answer is chosen: all of them where masks are exclusive.
+
+        Elsewhere they are `LabelSpace.layers`, and a pixel has one answer of each.
+        """
+        return (self.labels.competing,) if self.recipe.get("masks") == "exclusive" else self.labels.layers
+
     def to_json(self) -> str:
         """The metadata as strict JSON, which `from_json` reads back; NaN and infinite figures become null."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return json.dumps(_finite(values | {"labels": self.labels.to_dict()}), allow_nan=False)
+        return json.dumps(finite(values | {"labels": self.labels.to_dict()}), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Metadata:
@@ -329,14 +337,14 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     return typed | {"labels": LabelSpace.from_dict(values["labels"])}
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401  plain data of any depth
+def finite(value: Any) -> Any:  # noqa: ANN401  plain data of any depth
     """The value with every NaN and infinity made null, which is all that strict JSON can say."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

@@ -60,11 +60,12 @@ class Network(nn.Module):
         self.backbone = backbone
         self.mask_head = mask_head
         self.label_head = label_head
-        competing = torch.zeros(space.num_masks, dtype=torch.bool)
-        competing[list(space.competing)] = True
-        self.competing: Tensor
+        self.layers = (space.competing,) if exclusive else space.layers
+        for number, layer in enumerate(self.layers):
+            competing = torch.zeros(space.num_masks, dtype=torch.bool)
+            competing[list(layer)] = True
+            self.register_buffer(f"layer{number}", competing, persistent=False)
         self.thresholds: Tensor
-        self.register_buffer("competing", competing, persistent=False)
         self.register_buffer("thresholds", torch.zeros(space.num_masks))  # logits; see `set_mask_thresholds`
 
     def set_mask_thresholds(self, probabilities: Tensor) -> None:
@@ -84,7 +85,7 @@ class Network(nn.Module):
 
     def _beside_nobody(self, logits: Tensor) -> Tensor:
         """(B, K, h, w), or (B, K + 1, h, w) where nobody is the last -> (B, K, h, w), nobody being 0."""
-        asked = len(self.competing) + self.exclusive
+        asked = len(self.thresholds) + self.exclusive
         if logits.shape[1] != asked:                     # of a head of one's own
             nobody = ", nobody the last" if self.exclusive else ""
             raise ConfigError(f"head: it answers {logits.shape[1]} maps, and must answer {asked}{nobody}")
@@ -100,15 +101,22 @@ class Network(nn.Module):
     def decide(self, logits: Tensor, area: Tensor) -> Tensor:
         """Mask logits -> the masks (B, K, h, w) of 0 and 1 that are the answer.
 
-        A cell belongs to the competing class with the largest margin over its threshold, or to none. A class that
-        wins few of the cells where it passes, beside another that wins many of these, is a second guess at the
-        other's garment and does not compete (`hemline._regions.LEAST_RIVALRY`).
+        In each layer (`LabelSpace.layers`), a cell belongs to the class with the largest margin over its threshold, or
+        to none. A class that wins few of the cells where it passes, beside another that wins many of these, is a
+        second guess at the other's garment and does not compete (`hemline._regions.LEAST_RIVALRY`).
 
         Args:
             logits: (B, K, h, w).
             area: (B, 1, h, w) share of each cell that lies on the photo.
         """
-        offset = torch.where(self.competing, -self.thresholds, -FAR)
+        answer = self._decide(logits, area, self.get_buffer("layer0"))
+        for number in range(1, len(self.layers)):
+            answer = answer + self._decide(logits, area, self.get_buffer(f"layer{number}"))
+        return answer
+
+    def _decide(self, logits: Tensor, area: Tensor, competing: Tensor) -> Tensor:
+        """The masks of one layer: those of the (K,) classes that compete in it, 0 of all others."""
+        offset = torch.where(competing, -self.thresholds, -FAR)
         margins = (logits + offset.view(1, -1, 1, 1)).flatten(2)                # (B, K, n), as are all that follow
         passing = ((margins > 0) & (area.flatten(2) > 0)).to(logits.dtype)
         won = passing * (margins >= margins.amax(1, keepdim=True)).to(logits.dtype)

@@ -7,11 +7,13 @@ One bad photo never stops the others: its failure takes the place of its result.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -20,9 +22,11 @@ from typing import Any, BinaryIO
 
 from hemline import console
 from hemline.errors import HemlineError, PhotoError
+from hemline.kaggle import Year
 from hemline.masks import MaskFormat
-from hemline.photo import Photo, search
+from hemline.photo import PHOTO_SUFFIXES, Photo, search
 from hemline.result import Result, to_coco
+from hemline.submission import Submission
 from hemline.tagger import Failure, Tagger
 
 STDIN = "stdin"
@@ -54,6 +58,10 @@ class Files:
     """Folder for one RGBA PNG a garment."""
     coco: Path | None = None
     """A COCO file of all garments."""
+    submission: Path | None = None
+    """A CSV for one of Kaggle's challenges."""
+    year: Year = 2020
+    """Which challenge."""
 
 
 def demo_photo() -> Path:
@@ -127,14 +135,17 @@ def predict(
         HemlineError: a file cannot be written.
     """
     writer = Writer(files, [item.name for item in asked])
+    submission = _submission(tagger, asked, files)
     listing = None if form == "table" else console.JsonList(lines=form == "jsonl")
     failures = 0
     try:
-        with console.Bar("photos", len(asked)) as bar:
+        with submission as rows, console.Bar("photos", len(asked)) as bar:
             for number, answer in enumerate(answers(tagger, asked, batch_size)):
                 failures += isinstance(answer, Failure)
                 if isinstance(answer, Result):
                     writer.write(number, answer)
+                if rows is not None and answer.photo in rows.ids:
+                    rows.add(answer)
                 with bar.aside():
                     _print(answer, listing, mask_format)
         writer.close()
@@ -142,6 +153,18 @@ def predict(
         if listing is not None:
             listing.end()
     return 0 if not failures else 1 if failures < len(asked) else 2
+
+
+def _submission(tagger: Tagger, asked: Sequence[Asked], files: Files) -> Submission | nullcontext[None]:
+    """The submission that is asked for: of what is a photo, and of what is named like one, though it is not there."""
+    if files.submission is None:
+        return nullcontext()
+    photos = [item.name for item in asked if not isinstance(item.photo, Failure) or _is_photo(item.name)]
+    return Submission(files.submission, files.year, photos, tagger.metadata.labels)
+
+
+def _is_photo(name: str) -> bool:
+    return name.lower().endswith(PHOTO_SUFFIXES) and not glob.has_magic(name)
 
 
 def _print(answer: Result | Failure, listing: console.JsonList | None, mask_format: MaskFormat) -> None:
@@ -190,7 +213,7 @@ class Writer:
             picture = result.draw().convert("RGB")
             jpeg = partial(picture.save, format="JPEG", quality=92, subsampling=0)
             _save(self.files.draw / f"{stem}.drawn.jpg", jpeg)
-        for i, garment in enumerate(result.garments, start=1):
+        for i, garment in enumerate(result.garments_and_parts, start=1):
             if garment.mask is None:
                 continue
             name = f"{stem}.{i}.{slug(garment.category)}"
@@ -216,8 +239,10 @@ class Writer:
         one = to_coco([result])
         images, annotations = self._coco["images"], self._coco["annotations"]
         images += [image | {"id": len(images) + 1} for image in one["images"]]
+        before = len(annotations)
         for annotation in one["annotations"]:
-            annotations.append(annotation | {"id": len(annotations) + 1, "image_id": len(images)})
+            ids = {key: before + annotation[key] for key in ("id", "part_of") if key in annotation}
+            annotations.append(annotation | ids | {"image_id": len(images)})
         self._coco = one | {"images": images, "annotations": annotations}
 
 

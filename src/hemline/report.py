@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
@@ -14,11 +14,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemline._bootstrap import Figure
+from hemline.instance_report import InstanceReport
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
 from hemline.soft_scores import BATCH, SIDE, SoftReport
 from hemline.transplant import MOST_CHANGE, TransplantReport
 
 SCHEMA_VERSION = 1
+F1_WORDS = {"f1": "F1", "iou_f1": "IoU+F1", "f1_present": "ordinary F1", "iou_f1_present": "IoU+ordinary F1"}
+BESIDE = (
+    "Empty: no answer at all. Prior: the same answer in every photo, which knows how often and where each is worn, and "
+    "nothing of the photo."
+)
+CEILING = "Ceiling: the truth's own masks, made garments in the way that the network's were."
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,11 @@ class SetReport:
     """How garments that were repainted are answered; None where none was, or no label could tell."""
     soft: SoftReport | None = None
     """Soft IoU and F1; None where nobody asked for them, or the set draws nothing."""
+    instances: InstanceReport | None = None
+    """Garments one by one; None where the set draws none."""
+    part_masks: MaskReport | None = None
+    """Of parts of garments, which lie on these and are answered apart, so that `masks` are without them. None where
+    the set draws nothing, the label space has no parts, or masks are exclusive: all compete then, within `masks`."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +100,38 @@ class Report:
     sets: list[SetReport]
     label_thresholds: tuple[float, ...]
     """(L,) the thresholds that would have suited these photos best; those in use stand in the tables."""
+    finds: str = "classes"
+    """What the network answers: `classes`, or `instances`."""
+    instance_scores: tuple[float, ...] = ()
+    """(C,) the least scores of garments found one by one that would have suited these photos best; empty where too few
+    are drawn."""
+    instance_areas: tuple[float, ...] = ()
+    """(C,) their least shares of the photo; likewise."""
 
     @property
     def headline(self) -> float:
-        """One number to choose between checkpoints, 0..1: the mean of mean IoU (over sets) and mean AP (likewise)."""
-        ious = [part.masks.mean_iou.value for part in self.sets if part.masks]
+        """One number to choose between checkpoints, 0..1: the mean of mean IoU (over sets) and mean AP (likewise).
+
+        Masks of parts count as much as those of garments. Of networks that find instances, the AP of masks takes the
+        place of a set's mean IoU, where its garments are drawn.
+        """
+        drawn = [of_masks for part in self.sets for of_masks in self._of_masks(part)]
         precisions = [
             labels.mean_average_precision.value
             for part in self.sets
             for labels in (part.labels, part.garments)
             if labels and labels.labels
         ]
-        kinds = [fmean(values) for values in (ious, precisions) if values]
+        kinds = [fmean(values) for values in (drawn, precisions) if values]
         return fmean(kinds) if kinds else 0.0
+
+    def _of_masks(self, part: SetReport) -> list[float]:
+        """What the headline takes of a set's masks."""
+        if self.finds == "instances" and part.instances:
+            ap = part.instances.summary().get("mask.ap", math.nan)
+            if math.isfinite(ap):
+                return [ap]
+        return [masks.mean_iou.value for masks in (part.masks, part.part_masks) if masks]
 
     def summary(self) -> dict[str, float | None]:
         """The few numbers of each set that a log needs: `ccp.mean_iou` and so on, `ccp 2` where it is there twice."""
@@ -109,14 +140,17 @@ class Report:
         for part in self.sets:
             seen[part.name] += 1
             name = part.name if seen[part.name] == 1 else f"{part.name} {seen[part.name]}"
-            if part.masks:
-                for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
-                    numbers[f"{name}.{key}"] = getattr(part.masks, key).value
+            for prefix, masks in ((name, part.masks), (f"{name}.parts", part.part_masks)):
+                if masks:
+                    for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
+                        numbers[f"{prefix}.{key}"] = getattr(masks, key).value
             for key, labels in (("labels", part.labels), ("garments", part.garments)):
                 if labels:
                     numbers[f"{name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
                     for choice in labels.choices:
                         numbers[f"{name}.{key}.{choice.group}.top1"] = choice.top1.value
+            if part.instances:
+                numbers |= {f"{name}.{key}": value for key, value in part.instances.summary().items()}
             numbers |= {f"{name}.{target.name}": target.score.value for target in part.targets}
         return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
 
@@ -144,20 +178,29 @@ def report_table(report: Report) -> list[Table]:
         if part.targets:
             tables.append(_target_table(part, report))
         if part.masks:
-            tables.append(_mask_table(part, part.masks, report))
+            tables.append(_mask_table(part, part.masks, report, "masks"))
+        if part.part_masks:
+            tables.append(_mask_table(part, part.part_masks, report, "masks of parts"))
         if part.soft:
             tables.append(_soft_table(part, part.soft, report))
+        if part.instances:
+            tables += instance_tables(part.instances)
         if part.labels:
             tables.append(_label_table(part, part.labels, "labels of the photo"))
         if part.garments:
             tables.append(_label_table(part, part.garments, "attributes of garments"))
         if part.transplant:
             tables.append(_transplant_table(part, part.transplant))
-        if tables and part.left_out:
-            caption = str(tables[-1].caption or "")
-            said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
-            tables[-1].caption = f"{caption}\n{escape(said)}".strip()
+        _say_left_out(tables, part)
     return tables
+
+
+def _say_left_out(tables: Sequence[Table], part: SetReport) -> None:
+    """Under the last table."""
+    if tables and part.left_out:
+        caption = str(tables[-1].caption or "")
+        said = f"Left out, for want of a yes or a no of them in {part.name}: {', '.join(part.left_out)}."
+        tables[-1].caption = f"{caption}\n{escape(said)}".strip()
 
 
 def _target_table(part: SetReport, report: Report) -> Table:
@@ -172,8 +215,8 @@ def _target_table(part: SetReport, report: Report) -> Table:
     return table
 
 
-def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
-    table = _table(f"{part.name}: masks, {masks.photos} photos ({report.split})", "class")
+def _mask_table(part: SetReport, masks: MaskReport, report: Report, what: str) -> Table:
+    table = _table(f"{part.name}: {what}, {masks.photos} photos ({report.split})", "class")
     for heading in ("photos", "pixels", "IoU", "95 %", "all bg", "Dice"):
         table.add_column(heading, justify="right", no_wrap=True)
     pixels = sum(c.pixels for c in masks.classes)
@@ -190,7 +233,9 @@ def _mask_table(part: SetReport, masks: MaskReport, report: Report) -> Table:
     for name, figure, dice in rows:
         table.add_row(name, "", "", *_cells(figure), dice, style="bold")
     said = "The classes of protocol.yaml." if part.by_protocol else "The classes of the label space."
-    if part.floor:
+    if masks is part.part_masks:
+        said = "Parts compete among themselves; background is what no part lies on."
+    elif part.floor:
         said += f" To beat: {', '.join(f'{k} {v:.3f}' for k, v in part.floor.items())}."
     if masks.left_out:
         said += f" In neither truth nor answer: {', '.join(masks.left_out)}."
@@ -253,6 +298,53 @@ def _transplant_table(part: SetReport, test: TransplantReport) -> Table:
     )
     table.caption = escape(f"Not made: {test.missing}" if test.missing else said)
     return table
+
+
+def instance_tables(report: InstanceReport) -> list[Table]:
+    """What was found one by one, as tables."""
+    table = _table(f"{report.name}: garments one by one, {report.photos:,} photos", "score")
+    best = any(score.ceiling is not None for score in report.scores)
+    table.min_width = 72                                 # there are few columns, and a caption
+    for heading in ("value", *(["ceiling"] if best else []), "empty", "prior"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in report.scores:
+        if score.name == "mask.ap":
+            table.add_section()
+        values = (score.value, *([score.ceiling] if best else []), score.empty, score.prior)
+        style = "bold" if score.name in ("box.ap", "mask.ap") else ""
+        table.add_row(escape(_score_words(score.name)), *(_optional(value) for value in values), style=style)
+    said = [f"{report.drawn:,} garments are drawn, {report.found:,} were found.", *report.notes, BESIDE]
+    table.caption = escape(" ".join([*said, CEILING] if best else said))
+    return [table, _category_table(report, best)] if report.categories else [table]
+
+
+def _category_table(report: InstanceReport, best: bool) -> Table:
+    table = _table(f"{report.name}: AP of each category", "category")
+    masks = any(c.mask is not None for c in report.categories)
+    described = any(c.with_attributes is not None for c in report.categories)
+    rows: dict[str, list[float | None]] = {"box AP": [c.box for c in report.categories]}
+    rows |= {"mask AP": [c.mask for c in report.categories]} if masks else {}
+    rows |= {"IoU+F1": [c.with_attributes for c in report.categories]} if described else {}
+    rows |= {"ceiling": [c.ceiling for c in report.categories]} if best else {}
+    rows |= {"prior": [c.prior for c in report.categories]}
+    for heading in ("drawn", *rows):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for category, *values in zip(report.categories, *rows.values(), strict=True):
+        table.add_row(escape(category.name), f"{category.drawn:,}", *(_optional(value) for value in values))
+    if masks and (best or described):
+        table.caption = "Columns after `mask AP` are of masks, too."
+    return table
+
+
+def _score_words(name: str) -> str:
+    """`mask.ap_small` -> `mask AP, small`."""
+    kind, _, rest = name.partition(".")
+    what, _, of = rest.partition("_")
+    return f"{kind} {what.upper()}{of and ', '}{F1_WORDS.get(of, of)}" if rest else f"Kaggle {kind[-4:]}"
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else _number(value)
 
 
 def _table(title: str, first: str) -> Table:

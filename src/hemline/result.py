@@ -5,7 +5,8 @@ Scores, thresholds and masks of the photo's size are made here and nowhere else 
 Of a network that draws classes, one garment a category: several people's shoes are one garment `shoe` with one mask of
 many parts, and masks of garments found by their pixels share no pixel. Of a network that finds instances, a garment for
 each: both shoes, and a scarf over the whole coat. The region of a garment that is known by the photo's label alone
-(`found_by: label`) is a guess and may lie over others.
+(`found_by: label`) is a guess and may lie over others. A part of a garment (`LabelSpace.parts`) that has a mask belongs
+to the garment that holds it (`hemline._parts.holder`); one that nobody holds is a garment of its own.
 
 Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
 """
@@ -21,35 +22,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline import masks as mask_forms
+from hemline._parts import hold
 from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
 from hemline.colour import Colour, colours
-from hemline.found import of_detections, reported
+from hemline.found import Found, of_detections, of_maps, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
 from hemline.photo import Frame
 from hemline.runtime import Detections
+from hemline.words_said import ScoredLabel, attributes_said, categories_said
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
 LEAST_REGION = 0.1
 """A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
-
-
-class ScoredLabel(NamedTuple):
-    """A word of the label space, and how sure the network is of it."""
-
-    group: str
-    """`category`, or the attribute group: `sleeve length`."""
-    label: str
-    id: int | str
-    """The publisher's number, or our own word where the publisher has none."""
-    score: float
-    """Probability, 0..1."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return self._asdict() | {"score": round(self.score, 4)}
 
 
 @dataclass(eq=False)
@@ -73,6 +60,8 @@ class Garment:
     found_by: Literal["mask", "label"]
     colours: list[Colour]
     attributes: list[ScoredLabel]
+    parts: list[Garment] = field(default_factory=list)
+    """What lies on it, such as a collar with its own attributes, largest first; parts have none."""
 
     def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
         """Plain JSON; scores rounded to four digits."""
@@ -87,6 +76,7 @@ class Garment:
             "found_by": self.found_by,
             "colours": [colour._asdict() | {"share": round(colour.share, 4)} for colour in self.colours],
             "attributes": [attribute.to_dict() for attribute in self.attributes],
+            "parts": [part.to_dict(mask_format) for part in self.parts],
         }
 
     def mask_image(self) -> Image.Image:
@@ -127,12 +117,17 @@ class Result:
     size: tuple[int, int]
     """(height, width) in pixels."""
     garments: list[Garment]
-    """Largest first."""
+    """Largest first; each holds its parts."""
     labels: list[ScoredLabel]
     """What the photo as a whole shows: its categories, surest first, then the attribute groups."""
     pixels: NDArray[np.uint8] = field(repr=False)
     """(H, W, 3) RGB, kept for `draw` and cut-outs."""
     space: LabelSpace = field(repr=False)
+
+    @property
+    def garments_and_parts(self) -> list[Garment]:
+        """The garments, each followed by its parts."""
+        return [piece for garment in self.garments for piece in (garment, *garment.parts)]
 
     def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
         """Plain JSON, as `result.schema.json` describes it; scores rounded to four digits.
@@ -163,7 +158,8 @@ def to_coco(results: Sequence[Result]) -> dict[str, Any]:
     """Results as the content of a COCO file, in Fashionpedia's dialect (`attribute_ids`).
 
     Garments without a mask have nothing that COCO could hold and are left out. `attribute_ids` holds the publisher's
-    numbers only; `attribute_names` holds all words, also those that have no number.
+    numbers only; `attribute_names` holds all words, also those that have no number. Parts are annotations of their own
+    whose `part_of` is the id of the annotation of the garment that holds them.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -171,9 +167,12 @@ def to_coco(results: Sequence[Result]) -> dict[str, Any]:
         height, width = result.size
         images.append({"id": image_id, "file_name": result.photo, "height": height, "width": width})
         for garment in result.garments:
-            if garment.mask is not None:
-                number = {"id": len(annotations) + 1, "image_id": image_id}
-                annotations.append(number | _coco_annotation(garment, garment.mask))
+            holds = len(annotations) + 1
+            for piece in (garment, *garment.parts):
+                if piece.mask is not None:
+                    number = {"id": len(annotations) + 1, "image_id": image_id}
+                    part_of = {} if piece is garment else {"part_of": holds}
+                    annotations.append(number | _coco_annotation(piece, piece.mask) | part_of)
     spaces = {result.space.name: result.space for result in results}.values()
     categories = {c.id: c for space in spaces for c in space.categories if c.shown}
     attributes = {x.id: x for space in spaces for x in space.labels if x.shown and isinstance(x.id, int)}
@@ -209,15 +208,16 @@ def read_answer(
     *,
     name: str,
     min_score: float | None = None,
+    one_by_one: bool = False,
 ) -> Result:
     """Turn the network's logits for one photo into its answer.
 
-    A pixel belongs to the competing class with the largest margin over its threshold, or to none where no margin is
-    above 0; a class that is a second guess at another's garment does not compete. Each mask is then freed of speckles
-    and its small holes are filled (`hemline.masks`). Labels and garments agree: a category that won no pixel but whose
-    label passes for the whole photo is a garment too, but where categories are alike (`LabelSpace.alike`) the label
-    yields to a mask, and to a surer one. The photo shows no attribute that none of its garments has, unless one could
-    whose mask is not known.
+    In each layer (`Metadata.layers`), a pixel belongs to the class with the largest margin over its threshold, or to
+    none where no margin is above 0; a class that is a second guess at another's garment does not compete. Each mask is
+    then freed of speckles and its small holes are filled (`hemline.masks`). Labels and garments agree: a category that
+    won no pixel but whose label passes for the whole photo is a garment too, but where categories are alike
+    (`LabelSpace.alike`) the label yields to a mask, and to a surer one. The photo shows no attribute that none of its
+    garments has, unless one could whose mask is not known.
 
     Args:
         masks: (K, h, w) logits on the canvas.
@@ -229,9 +229,15 @@ def read_answer(
         name: The photo's name.
         min_score: Nothing that scores lower is in the answer, and no label whose garment scores lower; None leaves
             it to the thresholds.
+        one_by_one: Make each connected part of a mask a garment of its own, as `read_detections` reports them: with
+            the score of its own pixels and the attributes of all its class. What the photo's label alone names has no
+            mask then.
     """
     space = metadata.labels
-    maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), space.competing)
+    maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), metadata.layers)
+    if one_by_one:
+        parts = of_maps(maps, labels, len(space.categories))
+        return _of_found(parts, labels[0], metadata, photo, name=name, least=min_score or 0.0)
     regions = find_regions(maps, len(space.categories))
     drawn = [_Drawn(k, region.score, region.mask, labels[1 + k]) for k, region in regions.items()]
 
@@ -263,10 +269,24 @@ def read_detections(
         name: The photo's name.
         min_score: As of `read_answer`.
     """
-    size = (frame.photo_height, frame.photo_width)
-    found = reported(of_detections(detections, frame), metadata, size)
-    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in found]
-    return _compose(drawn, detections.labels[0], lambda _: None, metadata, photo, name=name, least=min_score or 0.0)
+    found = of_detections(detections, frame)
+    return _of_found(found, detections.labels[0], metadata, photo, name=name, least=min_score or 0.0)
+
+
+def _of_found(
+    found: Sequence[Found],
+    of_photo: NDArray[np.float32],
+    metadata: Metadata,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    least: float,
+) -> Result:
+    """The answer of garments found one by one and of the (L,) logits of the whole photo."""
+    size = (photo.shape[0], photo.shape[1])
+    chosen = reported(found, metadata, size)
+    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in chosen]
+    return _compose(drawn, of_photo, lambda _: None, metadata, photo, name=name, least=least)
 
 
 class _Drawn(NamedTuple):
@@ -298,7 +318,7 @@ def _compose(
     garments = []
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
-        said = _attributes(space, one.labels, thresholds, {category.name}, least)
+        said = attributes_said(space, one.labels, thresholds, {category.name}, least)
         garments.append(_garment(category, one.score, one.mask, "mask", photo, said))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
@@ -306,13 +326,13 @@ def _compose(
             garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", photo, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     worn = {garment.category for garment in garments}
-    whole = _categories(space, of_photo, thresholds, worn, least)
+    whole = categories_said(space, of_photo, thresholds, worn, least)
     seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
     unseen = {garment.category for garment in garments if garment.found_by == "label"}
-    possible = _attributes(space, of_photo, thresholds, unseen, least)
-    said = _attributes(space, of_photo, thresholds, worn, least)
+    possible = attributes_said(space, of_photo, thresholds, unseen, least)
+    said = attributes_said(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
-    return Result(name, (photo.shape[0], photo.shape[1]), garments, whole, photo, space)
+    return Result(name, (photo.shape[0], photo.shape[1]), hold(garments, space), whole, photo, space)
 
 
 def _outdone(
@@ -344,41 +364,3 @@ def _garment(
         colours=[] if mask is None else colours(photo, mask),
         attributes=attributes,
     )
-
-
-def _categories(
-    space: LabelSpace,
-    logits: NDArray[np.float32],
-    thresholds: NDArray[np.float32],
-    worn: Set[str],
-    least: float,
-) -> list[ScoredLabel]:
-    """The categories of the photo's own logits (L,) that pass and whose garment is in the answer, surest first."""
-    passing = [c for c in space.categories if c.name in worn and logits[c.index] > thresholds[c.index]]
-    said = [ScoredLabel("category", c.name, c.id, float(sigmoid(logits[c.index]))) for c in passing]
-    return sorted((label for label in said if label.score >= least), key=lambda label: -label.score)
-
-
-def _attributes(
-    space: LabelSpace,
-    logits: NDArray[np.float32],
-    thresholds: NDArray[np.float32],
-    worn: Set[str],
-    least: float,
-) -> list[ScoredLabel]:
-    """The attributes among logits (L,) that pass and that something in `worn` can carry, in the groups' order.
-
-    Of a group that allows one value, the one with the largest margin over its threshold.
-    """
-    said = []
-    for group in (group for group in space.groups if group.shown):
-        passing = [
-            label
-            for label in group.labels
-            if logits[label.index] > thresholds[label.index] and (not label.carried_by or label.carried_by & worn)
-        ]
-        passing.sort(key=lambda label: -logits[label.index])
-        if group.choice == "one" and passing:
-            passing = [max(passing, key=lambda label: logits[label.index] - thresholds[label.index])]
-        said += [ScoredLabel(group.name, x.name, x.id, float(sigmoid(logits[x.index]))) for x in passing]
-    return [label for label in said if label.score >= least]

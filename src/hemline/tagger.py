@@ -70,10 +70,17 @@ class Tagger:
         metadata: What its weights say of themselves.
         flip: Average each answer with that of the mirrored photo: a little better, twice the time.
         min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
+        instances: Make each connected part of a mask a garment of its own; weights that find instances do so always.
     """
 
     def __init__(
-        self, runtime: Runtime | Finder, metadata: Metadata, *, flip: bool = False, min_score: float | None = None
+        self,
+        runtime: Runtime | Finder,
+        metadata: Metadata,
+        *,
+        flip: bool = False,
+        min_score: float | None = None,
+        instances: bool = False,
     ) -> None:
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score is a score from 0 to 1, not {min_score}")
@@ -83,6 +90,7 @@ class Tagger:
         self.metadata = metadata
         self.flip = flip
         self.min_score = min_score
+        self.instances = instances
 
     @classmethod
     def load(
@@ -93,6 +101,7 @@ class Tagger:
         device: DeviceName = "auto",
         flip: bool = False,
         min_score: float | None = None,
+        instances: bool = False,
     ) -> Tagger:
         """Load weights and make them ready to run. Needs no network.
 
@@ -102,6 +111,8 @@ class Tagger:
             device: `auto` takes the GPU where the runtime can use one.
             flip: Average each answer with that of the mirrored photo: a little better, twice the time.
             min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
+            instances: Make each connected part of a mask a garment of its own; weights that find instances do so
+                always.
 
         Raises:
             WeightsError: the file is missing, damaged, foreign or newer than this version.
@@ -112,7 +123,7 @@ class Tagger:
         metadata = read_metadata(weights)
         open_weights = open_finder if metadata.finds == "instances" else open_runtime
         opened = open_weights(Path(weights), metadata, runtime=runtime, device=device)
-        return cls(opened, metadata, flip=flip, min_score=min_score)
+        return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances)
 
     def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
         """Read one photo.
@@ -211,6 +222,7 @@ class Tagger:
                 read.photo,
                 name=read.name,
                 min_score=self.min_score,
+                one_by_one=self.instances,
             )
 
     def run(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
@@ -242,8 +254,8 @@ def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metad
         x, y, width, height = cv2.boundingRect(inside)
         frame = Frame(y, x, height, width, height, width)
         for p, answer in enumerate(passes):
-            maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.labels.competing)
-            counts[p, i, [1 + k for k in contenders(maps)]] = True
+            maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.layers)
+            counts[p, i, [1 + k for layer in maps.layers for k in contenders(maps, layer)]] = True
     counts |= ~counts.any(0)
     mean = (labels * counts).sum(0) / counts.sum(0, dtype=np.float32)
     return Answer(np.stack([answer.masks for answer in passes]).mean(0), mean)

@@ -32,6 +32,7 @@ from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
 from hemline.data.balance import Weights, weights_of
+from hemline.data.carriers import count_pairs, narrowed
 from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
@@ -106,6 +107,8 @@ def train(
     sources = open_sources(config, space)
     weights = weights_of(sources, config, space)
     run = _set_up(config, network, space, sources, device, folder, weights)
+    pairs = count_pairs(sources, space)
+    answered = narrowed(space, pairs)                    # what the weights will say; the data go on as they were opened
     if run.sampler.num_photos == 1 < config.batch_size:
         check(replace(config, batch_size=1), own_head=head is not None)
     if state is not None:
@@ -120,16 +123,17 @@ def train(
         watcher.begin(config, folder, str(device), run.sampler.num_photos)
         for kind, each in weights.named(space).items():
             watcher.weighed(kind, each)
-    loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda")
+    one_by_one = isinstance(network, InstanceNetwork)
+    loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda", one_by_one=one_by_one)
     with stopped_by_signals(run):
         while run.epoch < config.epochs:
             train_epoch(run, loader, config, watcher)
             run.epoch, run.step = run.epoch + 1, 0
             if run.epoch % config.validate_every == 0 or run.epoch == config.epochs:
-                report = validate(run, config, space, sources)
+                report = validate(run, config, answered, sources)
                 best = report.headline > run.best
                 run.best = max(run.best, report.headline)
-                _write(run, config, space, sources, report, best=best)
+                _write(run, config, answered, sources, report, pairs.attributes, best=best)
                 if watcher is not None:
                     watcher.validated(run.epoch, report, best)
             run.save()
@@ -296,9 +300,18 @@ def _metadata(
     )
 
 
-def _write(run: Run, config: Config, space: LabelSpace, sources: list[Source], report: Report, *, best: bool) -> None:
+def _write(
+    run: Run,
+    config: Config,
+    space: LabelSpace,
+    sources: list[Source],
+    report: Report,
+    pairs: dict[str, dict[str, int]],
+    *,
+    best: bool,
+) -> None:
     metadata = _metadata(run, config, space, sources, report.to_dict())
-    metadata = replace(metadata, label_thresholds=report.label_thresholds)
+    metadata = replace(metadata, label_thresholds=report.label_thresholds, pairs=pairs)
     network: Network | InstanceNetwork = run.average.module
     for name in ("last", "best") if best else ("last",):
         save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 
-from hemline.data.packed import Borders, borders_of_counts, borders_of_polygons, borders_of_rle
+from hemline.borders import Borders, borders_of_counts, borders_of_polygons, borders_of_rle
 from hemline.data.problems import Problem
 from hemline.errors import DataError, in_short
 

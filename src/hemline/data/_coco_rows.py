@@ -141,7 +141,7 @@ class _Reader:
 
     def _photo(self, source: Source, image: Image, listings: dict[Path, set[str]]) -> _Photo | tuple[str, str]:
         """A photo, or the kind of problem with it and what it is."""
-        path, size = _find(image.file_name, listings), _size(image)
+        path, size = _find(image.file_name, listings), size_of(image)
         if path is None:
             return MISSING, f"no {image.file_name!r} in {', '.join(str(folder) for folder in listings)}"
         if size is None:
@@ -228,7 +228,8 @@ def _find(file_name: str, listings: dict[Path, set[str]]) -> Path | None:
     return next((folder / base for folder, names in listings.items() if base in names), None)
 
 
-def _size(image: Image) -> tuple[int, int] | None:
+def size_of(image: Image) -> tuple[int, int] | None:
+    """(H, W) that a file gives a photo; None where it is no size."""
     height, width = image.height or 0.0, image.width or 0.0
     if not (height.is_integer() and width.is_integer() and min(height, width) >= 1 and height * width <= MOST_PIXELS):
         return None

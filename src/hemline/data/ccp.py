@@ -121,7 +121,7 @@ class CCP:
             meaning = self.knowledge.words[word]
             if meaning.categories:
                 either = () if meaning.one_of is None else (meaning.one_of,)
-                regions.append(Region((segment,), self.knowledge.region(word), either))
+                regions.append(Region((segment,), self.knowledge.region(word), either, merged=True))
         return Sample(
             photo=photo,
             segments=number[ids],

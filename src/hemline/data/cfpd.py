@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import borders_of_rle
 from hemline.data.drawn import Drawn, Garment, borders_of_map, counts_of, pack
 from hemline.data.instances import Instances, InstanceSet, cached
 from hemline.data.mask_images import of_people
-from hemline.data.packed import borders_of_rle
 from hemline.data.problems import Damaged, Problem
 from hemline.errors import DataError, in_short
 from hemline.labels import LabelSpace
@@ -175,7 +175,7 @@ def _records(path: Path, data: Any, categories: Sequence[str], colours: Sequence
                 yield Problem("two records", FILE, where, f"image/{photo} is record {seen[photo]}, too")
             else:
                 size, garments = _garments(data[reference], categories, colours, number)
-                yield Drawn(f"image/{photo}", side, size, garments)
+                yield Drawn(f"image/{photo}", side, size, garments, merged=True)
         except UNREADABLE as error:
             yield Problem("bad mask", FILE, where, f"image/{photo}: {in_short(error)}")
 

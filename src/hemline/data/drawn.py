@@ -1,13 +1,13 @@
 """What was drawn on photos, packed as the columns of `Instances` while the photos are read.
 
 Masks are kept as COCO's compressed counts, some ten kilobytes a photo, in one file beside the columns;
-`packed.borders_of_rle` reads them.
+`borders.borders_of_rle` reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import Borders, rle_of_borders
 from hemline.data.instances import Instances
-from hemline.data.packed import Borders, rle_of_borders
 from hemline.data.problems import Problem
 
 
@@ -43,6 +43,8 @@ class Drawn:
     size: tuple[int, int]
     """(height, width) of the masks."""
     garments: Sequence[Garment]
+    merged: bool = False
+    """On a map of classes: a garment is all there is of its kind."""
 
 
 def borders_of_map(ids: NDArray[Any]) -> dict[int, Borders]:
@@ -90,7 +92,7 @@ def pack(
                 spans.append((0, file.tell(), len(garment.counts)))
                 file.write(garment.counts)
             light = [garment._replace(counts=b"") for garment in drawn.garments]
-            whole.append(Drawn(drawn.photo, drawn.side, drawn.size, light))
+            whole.append(replace(drawn, garments=light))
     garments = [garment for drawn in whole for garment in drawn.garments]
     return Instances(
         photos=[drawn.photo for drawn in whole],
@@ -106,6 +108,7 @@ def pack(
         categories=list(categories),
         attributes=list(attributes),
         problems=wrong,
+        merged=np.array([drawn.merged for drawn in whole for _ in drawn.garments], np.bool_),
     )
 
 

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline._reading import nearest, path_of
+from hemline.borders import borders_of_mask, borders_of_rle
 from hemline.data.drawn import Drawn, Garment, borders_of_map, counts_of, pack
 from hemline.data.instances import ASPECT, Instances, InstanceSet, cached
 from hemline.data.knowledge import Knowledge
 from hemline.data.mask_images import Classes, of_people, read_classes, read_map, read_mask
-from hemline.data.packed import borders_of_mask, borders_of_rle
 from hemline.data.problems import Damaged, Problem
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
@@ -312,7 +312,7 @@ def _draw(photo: _Photo, words: Sequence[str], known: Classes | None) -> Drawn |
     if shown is not None and abs(size[0] * shown[1] / (size[1] * shown[0]) - 1) > ASPECT:
         what = f"{_sides(size)} pixels; its photo {photo.file.name} has {_sides(shown)}, height x width"
         return Problem("bad mask", str(file), "", f"{what}: draw it at the photo's size, or in its proportions")
-    return Drawn(photo.name, photo.side, size, garments)
+    return Drawn(photo.name, photo.side, size, garments, merged=bool(photo.maps))
 
 
 def _of_map(ids: NDArray[np.uint16], known: Classes) -> list[Garment]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hemline.borders import borders_of_text
 from hemline.data._kaggle_csv import EMPTY, Form, open_csv, source_of, space_of_csv
 from hemline.data.instances import InstanceSet
-from hemline.data.packed import borders_of_text
 from hemline.data.problems import Damaged
 from hemline.labels import LabelSpace
 

@@ -29,8 +29,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import Borders
 from hemline.data.knowledge import Knowledge
-from hemline.data.packed import Borders, overlay
+from hemline.data.packed import overlay
 from hemline.data.problems import Damaged, Problem, refuse
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
 from hemline.errors import DataError
@@ -76,6 +77,8 @@ class Instances:
     """Rows that were left out, and why."""
     crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     """(N,) many garments drawn as one: their pixels are the category, and no label speaks of them; (0,) none is."""
+    merged: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """(N,) drawn on a map of classes: all there is of a kind, as one; (0,) none is."""
 
 
 class InstanceSet:
@@ -272,7 +275,8 @@ class InstanceSet:
             ids = tuple(s for s, covering in enumerate(members) if i in covering)
             either = self.knowledge.words[words[i]].one_of
             own = labels[number - self.of_photo(index).start]
-            regions.append(Region(ids, own, () if either is None else (either,)))
+            merged = bool(len(self.index.merged) and self.index.merged[number])
+            regions.append(Region(ids, own, () if either is None else (either,), merged=merged))
         return Sample(photo=photo, segments=segments, targets=targets, regions=regions, key=self.keys[index])
 
     def _of_whole(self, index: int, garments: list[NDArray[np.int8]]) -> NDArray[np.int8]:

@@ -21,12 +21,16 @@ from hemline._reading import path_of
 from hemline.config import Config
 from hemline.data import Dataset, build_dataset, published_sides, split_indices
 from hemline.data.augment import augment_sample
+from hemline.data.instance_truth import separate
 from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
 from hemline.data.stratify import HELD_OUT, fingerprint, held_out_groups
 from hemline.data.subset import at_most, photos_of_classes
 from hemline.errors import ConfigError, DataError, HemlineError
 from hemline.labels import LabelSpace
+
+LEAST_PART = 1e-3
+"""Share of the photo that a connected part of a class covers, to be learnt as a thing."""
 
 
 class Source(NamedTuple):
@@ -200,10 +204,17 @@ class EpochSampler(Sampler[list[Item]]):
 
 
 class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
-    """Augmented samples by `Item`; of a photo that cannot be read, the error, for `batches` to raise."""
+    """Augmented samples by `Item`; of a photo that cannot be read, the error, for `batches` to raise.
 
-    def __init__(self, sources: Sequence[Source], config: Config) -> None:
+    Args:
+        sources: The datasets.
+        config: Says the canvas and how photos are varied.
+        one_by_one: Maps of classes are divided into things, as `instance_truth.separate` does.
+    """
+
+    def __init__(self, sources: Sequence[Source], config: Config, *, one_by_one: bool = False) -> None:
         self.sources = sources
+        self.one_by_one = one_by_one
         self.canvas = config.canvas
         self.augment = config.augment
 
@@ -213,7 +224,8 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
         salt = zlib.crc32(sample.key.encode())
-        return augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
+        placed = augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
+        return separate(placed, LEAST_PART) if self.one_by_one else placed
 
 
 def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
@@ -229,11 +241,16 @@ def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
 
 
 def make_loader(
-    sources: Sequence[Source], sampler: EpochSampler, config: Config, *, pin_memory: bool
+    sources: Sequence[Source],
+    sampler: EpochSampler,
+    config: Config,
+    *,
+    pin_memory: bool,
+    one_by_one: bool = False,
 ) -> DataLoader[Batch | HemlineError]:
-    """A loader to take `batches` from; workers live as long as it does."""
+    """A loader to take `batches` from; workers live as long as it does. For `one_by_one` see `TrainingSet`."""
     return DataLoader(
-        TrainingSet(sources, config),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
+        TrainingSet(sources, config, one_by_one=one_by_one),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
         batch_sampler=sampler,
         num_workers=config.workers,
         collate_fn=_collate,

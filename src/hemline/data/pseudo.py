@@ -125,8 +125,8 @@ def with_map(sample: Sample, drawn: NDArray[np.uint8], num_categories: int) -> S
         sets = [one_of for one_of in whole.one_of if k < num_categories and one_of[k]]
         if k == ONE_OF and len(open_sets) == 1:           # of two sets nobody knows which is where
             sets = open_sets
-        regions.append(Region((segment,), own, tuple(sets)))
-        regions += [Region((segment,), r.labels, doubt=r.doubt) for r in said if r.doubt > 0]
+        regions.append(Region((segment,), own, tuple(sets), merged=True))
+        regions += [Region((segment,), r.labels, doubt=r.doubt, merged=True) for r in said if r.doubt > 0]
     return replace(sample, segments=segment_of[drawn], targets=targets, regions=[*regions, *left])
 
 

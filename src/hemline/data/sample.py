@@ -50,6 +50,8 @@ class Region:
     """(K,) where `segments` is `PREDICTED`: the mask classes that together are the garment spoken of."""
     doubt: float = 0.0
     """The share of such labels that is wrong, 0..1. Doubtful ones train, smoothed by it, and are never measured."""
+    merged: bool = False
+    """Its pixels are all there is of a class: things of one kind are not told apart."""
 
     @property
     def drawn(self) -> bool:

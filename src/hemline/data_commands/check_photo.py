@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import area
 from hemline.data import Dataset
 from hemline.data.instances import InstanceSet
-from hemline.data.packed import area
 from hemline.data.problems import Finding, Problem
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Sample
 from hemline.data_commands.duplicates import Look, look_of

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline.borders import Borders
 from hemline.data import Dataset
 from hemline.data.instances import InstanceSet
-from hemline.data.packed import Borders
 from hemline.data.sample import EITHER, UNKNOWN, Sample
 from hemline.errors import DataError, PhotoError
 from hemline.labels import LabelSpace

@@ -31,7 +31,7 @@ from PIL import Image
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from hemline import __version__
-from hemline.data.packed import Borders, area, rle_of_borders, text_of_borders
+from hemline.borders import Borders, area, rle_of_borders, text_of_borders
 from hemline.data_commands.drawn_photos import ASSUMED, DENIED, DrawnPhoto
 from hemline.errors import DataError
 from hemline.labels import LabelSpace

@@ -1,0 +1,44 @@
+"""What options of the command line choose between."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class MaskForm(StrEnum):
+    """How a mask is written in JSON."""
+
+    RLE = "rle"
+    PNG = "png"
+    POLYGONS = "polygons"
+    NONE = "none"
+
+
+class RuntimeName(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+    TORCH = "torch"
+
+
+class DeviceName(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Challenge(StrEnum):
+    """Kaggle's iMaterialist (Fashion) challenges."""
+
+    FGVC6 = "2019"
+    FGVC7 = "2020"
+
+
+class ProtocolName(StrEnum):
+    """How others score."""
+
+    SEED3 = "seed3"
