@@ -16,7 +16,8 @@ from hemline.heads import HEADS, MaskRCNN, Target
 from hemline.labels import load_label_space
 from tests.formula import fill, photo
 
-SIZE = (128, 96)
+SIZE = (128, 128)
+"""Multiples of 64: otherwise torchvision lays the coarsest anchors closer than the cells of their level are."""
 NUM_CLASSES = 6
 FRAMES = torch.tensor([[0.0, 0.0, SIZE[1], SIZE[0]]] * 2)
 
@@ -118,7 +119,7 @@ def test_the_same_weights_give_torchvisions_answers():
 
 def drawn():
     """A photo with three garments, their masks discs, and one with none."""
-    boxes = torch.tensor([[10.0, 12, 70, 100], [40, 40, 96, 128], [5, 90, 30, 120]])
+    boxes = torch.tensor([[10.0, 12, 70, 100], [50, 40, 128, 128], [5, 90, 30, 120]])
     ys, xs = torch.arange(SIZE[0])[None, :, None], torch.arange(SIZE[1])[None, None]
     x0, y0, x1, y1 = boxes[:, :, None, None].unbind(1)
     across, down = (2 * xs - x0 - x1) / (x1 - x0), (2 * ys - y0 - y1) / (y1 - y0)
