@@ -19,8 +19,9 @@ FINDERS = [name for name, head in HEADS.items() if issubclass(head, InstanceHead
 SMALL = {"width": 32, "box_hidden": 64, "proposals": 24, "proposals_in_training": 48, "sampled": 16, "detections": 4,
          "least_score": 0.0}  # fmt: skip
 """Options that make a walk short, of heads that have them."""
-SIZE = (64, 96)
-FRAMES = torch.tensor([[0.0, 0, 96, 64], [20, 0, 76, 64]])
+SIZE = (64, 160)
+"""Wider than the coarsest stride: in a single cell, batch norms undo what a bias before them adds."""
+FRAMES = torch.tensor([[0.0, 0, 160, 64], [20, 0, 140, 64]])
 
 
 class Walk(NamedTuple):
@@ -57,7 +58,7 @@ def drawn(*garments: tuple[list[int], int]) -> Target:
     )
 
 
-TRUTHS = {
+TRUTHS: dict[str, list[list[tuple[list[int], int]]]] = {
     "garments": [[([8, 8, 40, 60], 0), ([50, 4, 90, 30], 3)], [([24, 10, 60, 50], 1)]],
     "one photo is bare": [[([8, 8, 40, 60], 0)], []],
     "both are bare": [[], []],
