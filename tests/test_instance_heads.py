@@ -57,8 +57,7 @@ def drawn(*garments: tuple[list[int], int]) -> Target:
     )
 
 
-Garments = list[tuple[list[int], int]]
-TRUTHS: dict[str, list[Garments]] = {
+TRUTHS: dict[str, list[list[tuple[list[int], int]]]] = {
     "garments": [[([8, 8, 40, 60], 0), ([50, 4, 90, 30], 3)], [([24, 10, 60, 50], 1)]],
     "one photo is bare": [[([8, 8, 40, 60], 0)], []],
     "both are bare": [[], []],

@@ -168,8 +168,8 @@ def test_rois_learn_what_they_overlap_by_half():
 
 
 def test_nothing_is_asked_of_a_garment_of_unknown_kind():
-    head = tiny(Watched)
-    box = [4.0, 4, 60, 60]                               # what many RoIs overlap
+    head = tiny(Watched, sampled=400)                    # all there are
+    box = [4.0, 4, 60, 60]                               # itself a RoI, and what others overlap
     losses(head, [target((box, -1))])
     (sampled,) = head.sampled
     assert (sampled.classes == 0).all()
