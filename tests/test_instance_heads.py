@@ -17,7 +17,7 @@ from tests.formula import photo
 
 FINDERS = [name for name, head in HEADS.items() if issubclass(head, InstanceHead)]
 SMALL = {"width": 32, "box_hidden": 64, "proposals": 24, "proposals_in_training": 48, "sampled": 16, "detections": 4,
-         "least_score": 0.0}  # fmt: skip
+         "least_score": 0.0, "mask_width": 8}  # fmt: skip
 """Options that make a walk short, of heads that have them."""
 SPACE = load_label_space("street")
 SIZE = (96, 96)
