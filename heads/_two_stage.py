@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder, Matcher
-from torchvision.models.detection.roi_heads import project_masks_on_boxes
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, batched_nms, box_iou
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, batched_nms, box_iou, roi_align
 from torchvision.ops.poolers import initLevelMapper
 
 from ._instances import Detections, InstanceHead, Instances, Target
@@ -278,8 +277,21 @@ class TwoStage(InstanceHead):
         return sampled.boxes[garments], sampled.matched[garments]
 
     def mask_targets(self, masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
-        """Masks (N, H, W), and which (M,) of them is asked for in each of M boxes -> (M, side, side) in 0..1."""
-        targets: Tensor = project_masks_on_boxes(masks, boxes, index, side)
+        """How much of each cell of a box is the garment.
+
+        torchvision's targets are the same, moved by half a pixel of the canvas: on a shoe of ten pixels that is much.
+
+        Args:
+            masks: (N, H, W).
+            boxes: (M, 4).
+            index: (M,) which of the masks is asked for in each box.
+            side: Cells of a box's side.
+
+        Returns:
+            (M, side, side) in 0..1.
+        """
+        rois = torch.cat([index[:, None].to(boxes.dtype), boxes], 1)
+        targets: Tensor = roi_align(masks[:, None].to(boxes.dtype), rois, side, aligned=True)[:, 0]
         return targets
 
     def _mask_loss(self, levels: list[Tensor], sampled: list[Sampled], targets: list[Target]) -> Tensor:

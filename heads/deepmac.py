@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, roi_align
+from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from hemline._reading import nearest
@@ -266,12 +266,6 @@ class DeepMAC(TwoStage):
         learnt = torch.tensor(self.learnt, device=target.classes.device)
         index = torch.where(torch.isin(target.classes, learnt))[0]
         return target.boxes[index].float(), index
-
-    def mask_targets(self, masks: Tensor, boxes: Tensor, index: Tensor, side: int) -> Tensor:
-        """How much of each cell is the garment; torchvision's targets are moved by half a pixel of the canvas."""
-        rois = torch.cat([index[:, None].to(boxes.dtype), boxes], 1)
-        targets: Tensor = roi_align(masks[:, None].to(boxes.dtype), rois, side, aligned=True)[:, 0]
-        return targets
 
     def masks_in_boxes(self, features: list[Tensor], boxes: list[Tensor]) -> list[Tensor]:
         """Draw the masks of boxes that one has.
