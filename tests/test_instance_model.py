@@ -234,7 +234,7 @@ def test_what_masks_are_taught_lies_where_it_was_drawn() -> None:
         count = len(target.boxes)
         cells = TwoStage.mask_targets(None, target.masks, target.boxes, torch.arange(count), 28)  # type: ignore[arg-type]
         found = Arrays(
-            target.boxes.numpy(), target.classes.numpy(), np.arange(count, 0, -1) / np.float32(count), cells.numpy(),
+            target.boxes.numpy(), target.classes.numpy(), np.linspace(1, 0.5, count, dtype=np.float32), cells.numpy(),
             np.zeros((1 + count, space.num_labels), np.float32),
         )  # fmt: skip
         for one, mask in zip(of_detections(found, Frame(0, 0, 192, 128, 192, 128)), target.masks.numpy(), strict=True):
