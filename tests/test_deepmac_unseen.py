@@ -52,7 +52,7 @@ def scene(seed):
 
 @pytest.mark.slow
 def test_shapes_whose_masks_were_never_shown_are_drawn():
-    """IoU within the true boxes, of four shapes shown and four not, beside the box itself, filled."""
+    """IoU within true boxes: 0.93 of four shapes shown, 0.63 of four not; the box itself, filled, has 0.59 and 0.56."""
     torch.manual_seed(0)
     backbone = Backbone("mobilenetv2_035").train()
     options = {"depth": 10, "mask_width": 16, "crop_size": 16, "width": 32, "box_hidden": 16, "roi_size": 48}
@@ -84,6 +84,5 @@ def test_shapes_whose_masks_were_never_shown_are_drawn():
                 rows.append((NAMES[kind] in SHOWN, float(iou), float(theirs.float().mean())))
     shown, iou, filled = np.array(rows).T
     shown = shown == 1
-    print(iou[shown].mean(), filled[shown].mean(), iou[~shown].mean(), filled[~shown].mean())
     assert iou[shown].mean() > 0.85
     assert iou[~shown].mean() > filled[~shown].mean() + 0.04
