@@ -15,7 +15,7 @@ from hemline.cli import app
 from hemline.config import Config, load_config
 from hemline.errors import ConfigError, DeviceError, WeightsError
 from hemline.export import export
-from hemline.heads import HEADS
+from hemline.heads import HEADS, InstanceHead
 from hemline.labels import LabelSpace, load_label_space
 from hemline.metadata import Metadata, read_metadata
 from hemline.model import build_instances
@@ -147,7 +147,7 @@ def test_metadata_of_instances_is_checked(weights: Path) -> None:
     [
         (["loss.bce=1", "loss.dice=1"], "loss.bce and loss.dice: head mask_rcnn finds instances .*; set them to 0"),
         (["loss.presence=1"], "loss.presence: head mask_rcnn finds instances .*; set it to 0"),
-        (["mask_threshold=0.3"], "mask_threshold: head mask_rcnn finds instances, whose masks are cut at 0.5; leave it out"),
+        (["mask_threshold=0.3"], "mask_threshold: head mask_rcnn finds instances, whose masks are cut at 0.5; leave it"),
         (["masks=exclusive"], "masks: head mask_rcnn finds instances, which may overlap; set it to overlapping"),
         (["loss.class_weights=inverse"], "loss.class_weights: head mask_rcnn finds instances and weighs no pixels"),
         (["head.detections=0"], "detections 0 must be between 1 and 100"),
@@ -163,7 +163,7 @@ def test_a_recipe_that_asks_for_maps_is_refused_before_data_are_read(overrides: 
 def test_an_instance_head_of_ones_own_is_given_no_maps_either() -> None:
     config = load_config("debug")                        # its losses are of masks
     head = Seeing([3, 3], [1, 1], ["coat"], [])
-    with pytest.raises(ConfigError, match="loss.bce and loss.dice: head Seeing finds instances"):
+    with pytest.raises(ConfigError, match=r"loss\.bce and loss\.dice: head Seeing finds"):
         train(config, head=head)
 
 
@@ -181,7 +181,7 @@ def test_classes_may_be_named_that_only_the_data_know() -> None:
 
 
 def rows_of(state: dict[str, torch.Tensor], layer: str, row: int, rows: int) -> torch.Tensor:
-    return state[layer].unflatten(0, (-1, rows))[row]
+    return state[layer].view(-1, rows, *state[layer].shape[1:])[row]
 
 
 @pytest.mark.parametrize("name", ["mask_rcnn", "deepmac", "attribute_mask_rcnn"])
@@ -207,7 +207,9 @@ def test_weights_begin_classes_of_another_label_space_by_name(name: str, tmp_pat
     begun = starting_weights(replace(config, init=str(tmp_path / "before.safetensors")), own, after)
     assert set(begun) == set(own)
     names = [c.name for c in before.categories]
-    for layer, rows in HEADS[name].class_layers.items():
+    head = HEADS[name]
+    assert issubclass(head, InstanceHead)
+    for layer, rows in head.class_layers.items():
         for kind in ("weight", "bias"):
             tensor = f"head.{layer}.{kind}"
             assert torch.equal(rows_of(begun, tensor, 0, rows), rows_of(state, tensor, 0, rows)), "background"
