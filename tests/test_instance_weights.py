@@ -147,7 +147,7 @@ def test_metadata_of_instances_is_checked(weights: Path) -> None:
     [
         (["loss.bce=1", "loss.dice=1"], "loss.bce and loss.dice: head mask_rcnn finds instances .*; set them to 0"),
         (["loss.presence=1"], "loss.presence: head mask_rcnn finds instances .*; set it to 0"),
-        (["mask_threshold=0.3"], "mask_threshold: head mask_rcnn finds instances, whose masks are cut at 0.5; leave it"),
+        (["mask_threshold=0.3"], "mask_threshold: head mask_rcnn finds instances, .* cut at 0.5; leave it out"),
         (["masks=exclusive"], "masks: head mask_rcnn finds instances, which may overlap; set it to overlapping"),
         (["loss.class_weights=inverse"], "loss.class_weights: head mask_rcnn finds instances and weighs no pixels"),
         (["head.detections=0"], "detections 0 must be between 1 and 100"),
