@@ -22,6 +22,7 @@ An **instance head** reads the same features, finds garments one by one, and com
     class MyFinder(InstanceHead):
         paper, variants                                                # as of a mask head
         reads_attributes = False                                       # True: it answers `Detections.attributes`
+        class_layers, attribute_layers, names_classes                  # what hangs on names: `_instances` says how
         def __init__(self, channels, strides, classes: Sequence[str], attributes: Sequence[str], *, option=3): ...
         map_channels: list[int]                                        # channels of Instances.maps, shallow to deep
         def forward(self, features, frames: Tensor) -> Instances: ...  # frames: where each photo lies on its canvas

@@ -8,7 +8,8 @@ Shapes: B batch, N instances of one photo, H W the canvas, K classes, A attribut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -51,6 +52,8 @@ class Target(NamedTuple):
     """(N, H, W) uint8, 1 on the garment."""
     attributes: Tensor
     """(N, A) int8: 1 yes, 0 no, -1 unknown."""
+    known: bool = True
+    """False where nobody knows which garments the photo shows: N is 0, and nothing is learnt of it."""
 
 
 class InstanceHead(nn.Module):
@@ -68,6 +71,13 @@ class InstanceHead(nn.Module):
     """Other forms that the paper publishes, each as the overrides of the recipe that make it."""
     reads_attributes: ClassVar[bool] = False
     """Whether `Detections.attributes` is answered; otherwise the label head reads garments under their masks."""
+    class_layers: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Layers whose rows are the background's and then each class's, so many each: weights of another label space begin
+    them by name."""
+    attribute_layers: ClassVar[tuple[str, ...]] = ()
+    """Layers with a row an attribute: likewise."""
+    names_classes: ClassVar[tuple[str, ...]] = ()
+    """Options that name classes, which cannot be tried before a set of its own words is read."""
     map_channels: list[int]
     """Channels of `Instances.maps`."""
 
@@ -90,8 +100,8 @@ class InstanceHead(nn.Module):
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The losses by name, each weighed as the head's options say, and `Instances.maps`.
 
-        Each is a mean over the batch; one without anything to learn from is 0. A photo with nothing drawn, N = 0,
-        shows no garment.
+        Each is a mean over the photos that are known; one without anything to learn from is 0. A known photo with
+        nothing drawn, N = 0, shows no garment.
 
         Args:
             features: The backbone's.

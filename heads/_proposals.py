@@ -69,16 +69,17 @@ class Proposals(nn.Module):
         counts = [x[0].numel() for x in objectness]
         objectness, codes = concat_box_prediction_layers(objectness, codes)
         batch = len(levels[0])
-        device = levels[0].device
-        self.anchors.set_cell_anchors(torch.float32, device)
-        steps = [[torch.tensor(stride, device=device)] * 2 for stride in self.strides]
+        self.anchors.set_cell_anchors(torch.float32, levels[0].device)
+        steps = [[stride] * 2 for stride in self.strides]
         boxes = torch.cat(self.anchors.grid_anchors([list(x.shape[-2:]) for x in levels], steps))
         return Anchors(objectness.view(batch, -1).float(), codes.view(batch, -1, 4).float(), boxes, counts)
 
     def loss(self, anchors: Anchors, frames: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         """`objectness`, whether an anchor is a garment, and `proposals`, its box: of 256 anchors sampled a photo."""
-        objectness, boxes, count = [], [], 0
+        objectness, boxes, count = [anchors.objectness[0, :0].sum()], [anchors.codes[0, :0].sum()], 0
         for i, (frame, target) in enumerate(zip(frames, targets, strict=True)):
+            if not target.known:
+                continue
             wanted, matched = self._ask(anchors.boxes, frame, target.boxes.float())
             positive, negative = (torch.where(x[0])[0] for x in self.sampler([wanted]))
             both = torch.cat([positive, negative])

@@ -212,9 +212,10 @@ class TwoStage(InstanceHead):
         anchors = self.rpn(levels)
         losses = self.rpn.loss(anchors, frames, targets)
         with torch.no_grad():
-            kept = self.limits.proposals_in_training
-            proposals = [self.rpn.propose(anchors, i, frame, kept) for i, frame in enumerate(frames)]
-            sampled = [self._sample(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
+            sampled = []
+            for i, (frame, target) in enumerate(zip(frames, targets, strict=True)):
+                kept = self.limits.proposals_in_training if target.known else 0
+                sampled.append(self._sample(self.rpn.propose(anchors, i, frame, kept), target))
         losses |= self.box_loss(self.read_boxes(levels, [one.boxes for one in sampled]), sampled, targets)
         losses["masks"] = self._mask_loss(levels, sampled, targets)
         return losses, [levels[i] for i in self.map_levels]

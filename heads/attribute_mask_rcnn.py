@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -191,6 +192,8 @@ class AttributeMaskRCNN(TwoStage):
     )
     variants = (("backbone.name=resnet101",),)
     reads_attributes = True
+    class_layers = MappingProxyType({"box_branch.classes": 1, "box_branch.codes": 4, "mask_branch.classifier": 1})
+    attribute_layers = ("box_branch.attributes",)
 
     def __init__(
         self,

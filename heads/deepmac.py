@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -193,6 +194,8 @@ class DeepMAC(TwoStage):
         ("head.depth=100",),
         ("backbone.name=resnet101",),
     )
+    class_layers = MappingProxyType({"box_branch.predictor.cls_score": 1, "box_branch.predictor.bbox_pred": 4})
+    names_classes = ("masks_of",)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ Shapes: R RoIs, K classes, C the pyramid's channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -65,6 +66,9 @@ class MaskRCNN(TwoStage):
 
     paper = Paper("Mask R-CNN", 2017, "https://arxiv.org/abs/1703.06870")
     variants = (("backbone.name=resnet101",),)
+    class_layers = MappingProxyType({
+        "box_branch.predictor.cls_score": 1, "box_branch.predictor.bbox_pred": 4, "mask_branch.1.mask_fcn_logits": 1,
+    })  # fmt: skip
 
     def __init__(
         self,

@@ -34,7 +34,8 @@ class Seeing(InstanceHead):
         self, features: list[Tensor], frames: Tensor, targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         self.targets = targets
-        return {"count": self.weight * sum(len(one.boxes) for one in targets)}, self.maps(features)
+        known = [one for one in targets if one.known]
+        return {"count": self.weight * sum(len(one.boxes) for one in known) / max(1, len(known))}, self.maps(features)
 
     def maps(self, features: list[Tensor]) -> list[Tensor]:
         return [nn.functional.avg_pool2d(features[0] * self.weight, stride) for stride in (4, 32)]

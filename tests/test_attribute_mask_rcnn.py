@@ -189,6 +189,7 @@ REGIONS = torch.tensor([
 TWO = drawn([[10, 10, 20, 20], [28, 8, 40, 20]], [[1, 0, -1], [0, -1, 1]])
 ONE = drawn([[10, 10, 20, 20]], [[1, 0, -1]])
 NOBODY = drawn([], [])
+UNKNOWN = NOBODY._replace(known=False)
 
 
 def test_what_rois_are_taught():
@@ -279,9 +280,12 @@ def test_attributes_go_with_their_own_boxes():
 
 
 @pytest.mark.parametrize("frame", [[0, 0, 64, 64], [33, 33, 35, 35]])
-@pytest.mark.parametrize("photos", [(TWO, TWO), (ONE, NOBODY), (NOBODY, NOBODY)])
+@pytest.mark.parametrize("photos", [(TWO, TWO), (ONE, NOBODY), (NOBODY, NOBODY), (TWO, UNKNOWN), (UNKNOWN, UNKNOWN)])
 def test_losses_are_finite_and_reach_every_parameter(photos, frame):
-    """The second frame holds no anchor: what is drawn is all that is learnt, once a single RoI."""
+    """The second frame holds no anchor: what is drawn is all that is learnt, once a single RoI.
+
+    The coarsest level is one cell, of which batch norm needs two photos, known or not.
+    """
     head = small()
     features = [waves(2, c, 64 // s, 64 // s) for c, s in zip(CHANNELS, STRIDES, strict=True)]
     losses, _ = head.loss(features, torch.tensor([frame] * 2), list(photos))

@@ -65,12 +65,17 @@ TRUTHS: dict[str, list[list[tuple[list[int], int]]]] = {
 }
 
 
+UNKNOWN = drawn()._replace(known=False)
+TARGETS = {truth: [drawn(*garments) for garments in photos] for truth, photos in TRUTHS.items()}
+TARGETS |= {"one is unknown": [*TARGETS["garments"][:1], UNKNOWN], "both are unknown": [UNKNOWN, UNKNOWN]}
+
+
 def learn(name: str, truth: str) -> tuple[InstanceHead, dict[str, Tensor], list[Tensor]]:
     """A copy of the head after one pass forwards and backwards."""
     seen = walk(name)
     head = copy.deepcopy(seen.head).train()
     torch.manual_seed(1)
-    losses, maps = head.loss(seen.features, FRAMES, [drawn(*garments) for garments in TRUTHS[truth]])
+    losses, maps = head.loss(seen.features, FRAMES, TARGETS[truth])
     sum([*losses.values(), *(1e-3 * x.float().square().mean() for x in maps)], torch.zeros(())).backward()
     return head, losses, maps
 
@@ -107,7 +112,7 @@ def test_what_is_found_has_the_forms_of_the_contract(name):
         assert all(torch.equal(x, y) for x, y in zip(maps, head.maps(features), strict=True))
 
 
-@pytest.mark.parametrize("truth", TRUTHS)
+@pytest.mark.parametrize("truth", TARGETS)
 @pytest.mark.parametrize("name", FINDERS)
 def test_losses_are_finite_and_every_parameter_has_a_gradient(name, truth):
     head, losses, maps = learn(name, truth)
@@ -123,6 +128,21 @@ def test_losses_are_finite_and_every_parameter_has_a_gradient(name, truth):
         weights = [(n, p) for n, p in head.named_parameters() if not n.endswith("bias")]   # a batch norm undoes a bias
         unreached = [n for n, p in weights if not p.grad.abs().sum() > 0]
         assert not unreached
+    if truth == "both are unknown":
+        assert all(x == 0 for x in losses.values()), losses
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_nothing_is_learnt_of_a_photo_of_which_nothing_is_known(name):
+    """Batch norms at rest, so that photos do not see each other: the losses are those of the other photo alone."""
+    head, features = walk(name)
+    (one, _) = TARGETS["garments"]
+    losses = []
+    for targets in ([one], [one, UNKNOWN]):
+        torch.manual_seed(1)
+        losses.append(head.loss([x[: len(targets)] for x in features], FRAMES[: len(targets)], targets)[0])
+    for term, value in losses[0].items():
+        torch.testing.assert_close(losses[1][term], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FINDERS)

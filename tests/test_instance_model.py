@@ -114,10 +114,12 @@ def test_targets_are_the_garments_drawn() -> None:
     tags = tagged(said())
     bare = picture(1)
     first, second, third = targets_of(batch_of(drawn, tags, bare), SPACE)
-    assert first is not None
-    assert second is None, "nobody knows what is on a photo with tags alone"
-    assert third is not None
-    assert third.boxes.shape == (0, 4), "a photo that is known to be bare has no garment"
+    assert not second.known, "nobody knows what is on a photo with tags alone"
+    assert first.known
+    assert third.known, "a photo that is known to be bare has no garment"
+    for bare_one in (second, third):
+        assert [len(x) for x in bare_one[:4]] == [0] * 4
+        assert bare_one.boxes.shape == (0, 4)
     assert first.boxes.tolist() == [[4, 0, 20, 16], [0, 24, 8, 32], [0, 24, 32, 32]]
     assert first.classes.tolist() == [COAT, SHOE, -1]
     assert first.masks.sum((1, 2)).tolist() == [256, 64, 160]
@@ -129,8 +131,14 @@ def test_a_garment_that_may_be_one_of_several_is_of_unknown_kind_and_drawn() -> 
     sample.targets[1, [COAT, CAPE]] = EITHER
     sample.regions = [Region((1,), said())]
     (target,) = targets_of(batch_of(sample), SPACE)
-    assert target is not None
     assert target.classes.tolist() == [-1]
+
+
+def test_what_is_doubtful_is_no_second_garment() -> None:
+    sample = picture(0, (COAT, TOP, ALL))
+    sample.regions = [Region((1,), said(coat=1)), Region((1,), said(stripe=1), doubt=0.2)]
+    (target,) = targets_of(batch_of(sample), SPACE)
+    assert (target.classes.tolist(), target.attributes.tolist()) == ([COAT], [[-1, -1, -1]])
 
 
 def terms_of(network, *samples: Sample):

@@ -15,12 +15,17 @@ from hemline.cli import app
 from hemline.config import Config, load_config
 from hemline.errors import ConfigError, DeviceError, WeightsError
 from hemline.export import export
-from hemline.labels import load_label_space
+from hemline.heads import HEADS, InstanceHead
+from hemline.labels import LabelSpace, load_label_space
 from hemline.metadata import Metadata, read_metadata
 from hemline.model import build_instances
+from hemline.networks import facts
 from hemline.photo import place
 from hemline.result import read_detections
-from hemline.runtime import open_runtime
+from hemline.runtime import default_weights, open_runtime
+from hemline.train import train
+from hemline.trial import starting_weights
+from tests.seeing import Seeing
 
 SMALL = [
     "backbone.name=test_efficientnet", "backbone.pretrained=false", "labels=outfit5", "canvas=[64,64]",
@@ -111,6 +116,8 @@ def test_what_needs_maps_of_classes_refuses_them(weights: Path, tmp_path: Path) 
     ):
         with pytest.raises(WeightsError, match=r"finder.safetensors: its network finds instances; this needs one"):
             refused()
+    with pytest.raises(WeightsError, match=r"street.safetensors: its network draws classes; this needs one that finds"):
+        load_instance_network(default_weights(".safetensors"))
     assert not (tmp_path / "graph.onnx").exists()
     for command in (
         ["export", str(weights)],
@@ -140,6 +147,7 @@ def test_metadata_of_instances_is_checked(weights: Path) -> None:
     [
         (["loss.bce=1", "loss.dice=1"], "loss.bce and loss.dice: head mask_rcnn finds instances .*; set them to 0"),
         (["loss.presence=1"], "loss.presence: head mask_rcnn finds instances .*; set it to 0"),
+        (["mask_threshold=0.3"], "mask_threshold: head mask_rcnn finds instances, .* cut at 0.5; leave it out"),
         (["masks=exclusive"], "masks: head mask_rcnn finds instances, which may overlap; set it to overlapping"),
         (["loss.class_weights=inverse"], "loss.class_weights: head mask_rcnn finds instances and weighs no pixels"),
         (["head.detections=0"], "detections 0 must be between 1 and 100"),
@@ -150,6 +158,65 @@ def test_a_recipe_that_asks_for_maps_is_refused_before_data_are_read(overrides: 
     trunk = ["backbone.name=resnet10t"] if "backbone.output_stride=8" in overrides else []
     with pytest.raises(ConfigError, match=said):
         load_config("mask_rcnn", [*SMALL, *trunk, *overrides])
+
+
+def test_an_instance_head_of_ones_own_is_given_no_maps_either() -> None:
+    config = load_config("debug")                        # its losses are of masks
+    head = Seeing([3, 3], [1, 1], ["coat"], [])
+    with pytest.raises(ConfigError, match=r"loss\.bce and loss\.dice: head Seeing finds"):
+        train(config, head=head)
+
+
+def test_classes_may_be_named_that_only_the_data_know() -> None:
+    """`masks_of` names words of the set, which is not read yet."""
+    small = [option for option in SMALL if option != "labels=outfit5"]
+    options = [*small, "labels=data", "data=coco:missing.json", "head.masks_of=[gown]", "head.mask_width=4"]
+    with pytest.raises(ConfigError) as refused:
+        load_config("deepmac", options)
+    assert "masks_of" not in str(refused.value)
+    assert "missing.json" in str(refused.value)
+    with pytest.raises(ConfigError, match="masks_of names 'gown', which is no class"):
+        load_config("deepmac", [*SMALL, "head.masks_of=[gown]", "head.mask_width=4"])
+    assert facts("deepmac", ["labels=outfit5", "head.masks_of=[feet]"]).num_classes == 5
+
+
+def rows_of(state: dict[str, torch.Tensor], layer: str, row: int, rows: int) -> torch.Tensor:
+    return state[layer].view(-1, rows, *state[layer].shape[1:])[row]
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "deepmac", "attribute_mask_rcnn"])
+def test_weights_begin_classes_of_another_label_space_by_name(name: str, tmp_path: Path) -> None:
+    """As many classes, in another order: each keeps what was learnt of it, a new one what it begins with."""
+    options = ["head.anchor_scale=1" if name == "attribute_mask_rcnn" else option for option in SMALL
+               if "anchor_sizes" in option] + [x for x in SMALL if "anchor_sizes" not in x]  # fmt: skip
+    config = load_config(name, options)
+    before = load_label_space("outfit5")
+    plain = before.to_dict()
+    plain["categories"] = plain["categories"][1:] + plain["categories"][:1]
+    plain["categories"][1]["name"] = "wings"
+    after = LabelSpace.from_dict(plain)
+    torch.manual_seed(0)
+    network = build_instances(config, before, trunk_weights=False)
+    state = network.state_dict()
+    metadata = Metadata(
+        name="before", labels=before, canvas=config.canvas, mask_thresholds=(0.5,) * before.num_masks,
+        label_thresholds=(0.5,) * before.num_labels, finds="instances", recipe=config.to_dict(),
+    )  # fmt: skip
+    save(tmp_path / "before.safetensors", state, metadata, half=False)
+    own = build_instances(config, after, trunk_weights=False).state_dict()
+    begun = starting_weights(replace(config, init=str(tmp_path / "before.safetensors")), own, after)
+    assert set(begun) == set(own)
+    names = [c.name for c in before.categories]
+    head = HEADS[name]
+    assert issubclass(head, InstanceHead)
+    for layer, rows in head.class_layers.items():
+        for kind in ("weight", "bias"):
+            tensor = f"head.{layer}.{kind}"
+            assert torch.equal(rows_of(begun, tensor, 0, rows), rows_of(state, tensor, 0, rows)), "background"
+            for i, category in enumerate(after.categories):
+                known = category.name in names
+                source, at = (state, names.index(category.name)) if known else (own, i)
+                assert torch.equal(rows_of(begun, tensor, 1 + i, rows), rows_of(source, tensor, 1 + at, rows))
 
 
 def test_a_recipe_of_instances_reads_its_own_plain_data() -> None:

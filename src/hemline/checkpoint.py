@@ -99,9 +99,12 @@ def load_instance_network(path: str | Path, *, head: nn.Module | None = None) ->
         head: The instance head, where it was trained with one of your own.
 
     Raises:
-        WeightsError: the file cannot be read, or its tensors are not those of the network it describes.
+        WeightsError: the file cannot be read, its tensors are not those of the network it describes, or that network
+            draws classes.
     """
     state, metadata = load(path)
+    if metadata.finds == "classes":
+        raise WeightsError(f"{path}: its network draws classes; this needs one that finds instances, such as mask_rcnn")
     network = _built(path, metadata, build_instances, head)
     _fill(path, network, state)
     return network.eval(), metadata

@@ -1,6 +1,6 @@
 """Losses of a network that finds instances: its head's own, and those of labels, from what a batch says.
 
-Shapes: B batch, H W canvas, h w a map's size, N garments of one photo, R regions, K mask classes, L labels.
+Shapes: B batch, H W canvas, N garments of one photo, R regions, L labels.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from hemline.data.sample import Batch
 from hemline.heads._instances import Target
 from hemline.instance_model import InstanceNetwork, frames_of
 from hemline.labels import LabelSpace
-from hemline.losses import choice_terms, label_terms, mask_targets, region_masks
+from hemline.losses import choice_terms, drawn_masks, label_terms, segment_shares
 from hemline.mask_losses import Term
 
 INSTANCES = "instances: "
 """Begins the names of the terms of an instance head."""
 
 
-def targets_of(batch: Batch, space: LabelSpace) -> list[Target | None]:
-    """What is drawn on each photo of a batch; None where nobody knows which garments a photo shows.
+def targets_of(batch: Batch, space: LabelSpace) -> list[Target]:
+    """What is drawn on each photo of a batch.
 
-    Regions are garments. One that is of no category, or of several, is of unknown kind.
+    Regions are garments, but for doubtful ones, which say more of another's pixels. One that is of no category, or of
+    several, is of unknown kind.
     """
     shown = [c.index for c in space.categories if c.shown]
-    drawn = (batch.targets != -1).any(2).any(1).tolist()
-    found: list[Target | None] = []
-    for b in range(len(batch.pixels)):
-        if not drawn[b]:
-            found.append(None)
-            continue
-        own = batch.region_segments[b].any(1).nonzero()[:, 0]                                # (N,) regions with pixels
+    known = (batch.targets != -1).any(2).any(1)                                              # (B,)
+    regions = batch.region_segments.any(2) & (batch.doubt == 0) & known[:, None]             # (B, R)
+    found = []
+    for b, is_known in enumerate(known.tolist()):
+        own = regions[b].nonzero()[:, 0]                                                     # (N,)
         masks = batch.region_segments[b, own][:, batch.segments[b].long()] & (batch.valid[b] > 0)  # (N, H, W)
         there = masks.flatten(1).any(1)
         own, masks = own[there], masks[there]
@@ -45,6 +44,7 @@ def targets_of(batch: Batch, space: LabelSpace) -> list[Target | None]:
                 classes=torch.where(said.sum(1) == 1, kinds, -1),
                 masks=masks.to(torch.uint8),
                 attributes=labels[:, len(space.categories) :],
+                known=is_known,
             )
         )
     return found
@@ -79,40 +79,19 @@ class InstanceLoss(torch.nn.Module):
         network = self.network
         features, frames = network.backbone(batch.pixels), frames_of(batch.valid)
         targets = targets_of(batch, self.space)
-        known = [i for i, one in enumerate(targets) if one is not None]
-        drawn = [one for one in targets if one is not None]
-        if len(known) == len(targets):
-            losses, maps = network.head.loss(features, frames, drawn)
-        else:                                            # every process takes part in every term, if at no weight
-            some = known or [0]
-            told = drawn or [_nothing(batch, self.space)]
-            losses, _ = network.head.loss([x[some] for x in features], frames[some], told)
-            maps = network.head.maps(features)
-        count = torch.tensor(float(len(known)), device=batch.pixels.device)
+        losses, maps = network.head.loss(features, frames, targets)
+        count = frames.new_full((), sum(one.known for one in targets))
         terms = {INSTANCES + name: Term(loss * count, count) for name, loss in losses.items()}
         terms |= label_terms(*(read := self._labels(maps, batch)), self.space)
         return terms | choice_terms(*read, self.space) if self.loss.choice else terms
 
     def _labels(self, maps: list[Tensor], batch: Batch) -> tuple[Tensor, Batch]:
         """The (B, R, L) label logits of each region, and the batch with what is asked of them."""
-        size = maps[0].shape[-2:]
         elsewhere = batch.region_classes.any(2)                                              # (B, R)
         if self.network.head.reads_attributes:           # of the photo alone; the head reads garments
             elsewhere = elsewhere | batch.region_segments.any(2)
         labels = batch.labels.masked_fill(elsewhere[:, :, None], -1)
         asked = ~elsewhere[batch.one_of_region[:, 0], batch.one_of_region[:, 1]]             # (M,)
         batch = batch._replace(labels=labels, one_of=batch.one_of[asked], one_of_region=batch.one_of_region[asked])
-        nothing = maps[0].new_zeros((len(maps[0]), batch.targets.shape[2], *size))           # (B, K, h, w)
-        masks = region_masks(nothing, batch, mask_targets(batch, size))
+        masks = drawn_masks(batch, segment_shares(batch, maps[0].shape[-2:]))
         return self.network.label_head(maps, masks), batch
-
-
-def _nothing(batch: Batch, space: LabelSpace) -> Target:
-    height, width = batch.valid.shape[1:]
-    zeros = batch.pixels.new_zeros
-    return Target(
-        boxes=zeros((0, 4), dtype=torch.float32),
-        classes=zeros((0,), dtype=torch.int64),
-        masks=zeros((0, height, width)),
-        attributes=zeros((0, len(space.labels)), dtype=torch.int8),
-    )

@@ -180,16 +180,26 @@ def region_masks(
         targets: What is true of each cell.
         competing: As of `mask_scores`.
     """
-    valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])                  # (B, 1, h, w)
-    drawn = torch.einsum("brs,bshw->brhw", batch.region_segments.to(valid.dtype), targets.coverage)
-    is_drawn = batch.region_segments.any(2)[:, :, None, None]
-    masks = torch.where(is_drawn, drawn, valid)                                                     # (B, R, h, w)
+    masks = drawn_masks(batch, targets.coverage)
     is_predicted = batch.region_classes.any(2)[:, :, None, None]
     if is_predicted.any():
+        valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])              # (B, 1, h, w)
         scores = mask_scores(logits.detach().float(), competing)[:, None]                           # (B, 1, K, h, w)
         predicted = (scores * batch.region_classes[:, :, :, None, None]).amax(2) * valid            # (B, R, h, w)
         masks = torch.where(is_predicted, predicted, masks)
     return masks
+
+
+def drawn_masks(batch: Batch, coverage: Tensor) -> Tensor:
+    """The soft mask (B, R, h, w) of each region where it is drawn; elsewhere that of the whole photo.
+
+    Args:
+        batch: Holds the regions.
+        coverage: (B, S, h, w) share of each cell that each segment covers.
+    """
+    valid = area_resize(batch.valid[:, None].to(torch.float32), coverage.shape[-2:])                # (B, 1, h, w)
+    drawn = torch.einsum("brs,bshw->brhw", batch.region_segments.to(valid.dtype), coverage)
+    return torch.where(batch.region_segments.any(2)[:, :, None, None], drawn, valid)
 
 
 def label_terms(logits: Tensor, batch: Batch, space: LabelSpace) -> dict[str, Term]:

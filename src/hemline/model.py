@@ -17,7 +17,7 @@ from hemline.config import Config
 from hemline.errors import ConfigError, in_short
 from hemline.heads import HEADS, Auxiliary, Dense, InstanceHead, MultiLabel
 from hemline.heads._blocks import area_resize
-from hemline.instance_model import InstanceNetwork
+from hemline.instance_model import MASK_PROBABILITY, InstanceNetwork
 from hemline.labels import LabelSpace
 
 
@@ -221,13 +221,30 @@ def assemble_instances(
     """Build the heads of a recipe that finds instances on a backbone.
 
     Raises:
-        ConfigError: the head's options do not fit.
+        ConfigError: the head's options do not fit, or the recipe asks for what maps of classes alone can give.
     """
+    _refuse_maps(config, config.head.name if head is None else type(head).__name__)
     if head is None:
         classes, attributes = [c.name for c in space.categories], [label.name for label in space.labels]
         head = make_instance_head(backbone, config, classes, attributes)
     assert isinstance(head, InstanceHead)
     return InstanceNetwork(space, backbone, head, _make_label_head(head.map_channels, config, space))
+
+
+def _refuse_maps(config: Config, head: str) -> None:
+    loss = config.loss
+    of_maps = [name for name, weight in loss.of_masks().items() if weight]
+    of_maps += [name for name in ("auxiliary", "presence") if getattr(loss, name)]
+    if of_maps:
+        keys, them = " and loss.".join(of_maps), "it" if len(of_maps) == 1 else "them"
+        raise ConfigError(f"loss.{keys}: head {head} finds instances and draws no maps of classes; set {them} to 0")
+    if config.masks == "exclusive":
+        raise ConfigError(f"masks: head {head} finds instances, which may overlap; set it to overlapping")
+    if config.mask_threshold != MASK_PROBABILITY:
+        raise ConfigError(f"mask_threshold: head {head} finds instances, whose masks are cut at 0.5; leave it out")
+    for key in ("class_weights", "positive_weights"):
+        if getattr(loss, key) != "none":
+            raise ConfigError(f"loss.{key}: head {head} finds instances and weighs no pixels; set it to none")
 
 
 def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.Module | None = None) -> Network:

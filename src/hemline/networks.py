@@ -1,6 +1,6 @@
 """What networks there are: the paper, parameters, multiply-adds and output stride of each, counted on no memory at all.
 
-Every mask head of `HEADS` has a recipe of its name, and may have variants, which are overrides of that recipe. They are
+Every head of `HEADS` has a recipe of its name, and may have variants, which are overrides of that recipe. They are
 built on torch's `meta` device, where tensors have shapes and nothing else.
 
 Shapes: K mask classes, H W the canvas.
@@ -35,7 +35,7 @@ MIN_SIDE = 32
 
 @dataclass(frozen=True)
 class Facts:
-    """A network in figures: its trunk and mask head, without the label head, which is the same for all."""
+    """A network in figures: its trunk and its mask or instance head, without the label head, which all have alike."""
 
     name: str
     """Its key in `HEADS` and its recipe."""
@@ -162,13 +162,15 @@ def parts(config: Config, num_classes: int) -> tuple[Backbone, nn.Module]:
     backbone = make_backbone(config, trunk_weights=False)
     if not finds_instances(config):
         return backbone, make_mask_head(backbone, config, num_classes)
-    attributes = [label.name for label in _space(config).labels]
-    return backbone, make_instance_head(backbone, config, [f"class {i}" for i in range(num_classes)], attributes)
+    space = _space(config)
+    classes, attributes = [c.name for c in space.categories], [label.name for label in space.labels]
+    if len(classes) != num_classes:
+        classes = [f"class {i}" for i in range(num_classes)]
+    return backbone, make_instance_head(backbone, config, classes, attributes)
 
 
 def _space(config: Config) -> LabelSpace:
     return load_label_space("fashionpedia" if config.labels == OF_DATA else config.labels)
-
 
 
 def networks_table(networks: Sequence[Facts]) -> Table:
@@ -185,7 +187,7 @@ def networks_table(networks: Sequence[Facts]) -> Table:
         table.add_row(name, escape(x.backbone), *figures)
     sizes = " or ".join(sorted({"{} x {}".format(*x.size) for x in networks}))
     table.caption = (
-        f"For one photo of {sizes}. Trunk and mask head: the label head, which all have alike, and what some have in "
+        f"For one photo of {sizes}. Trunk and head: the label head, which all have alike, and what some have in "
         "training alone are left out. "
         "`hemline train NETWORK` trains one; `--variants` lists other forms, as what is set in the recipe to make them."
     )

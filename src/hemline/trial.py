@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -18,10 +19,10 @@ from hemline.backbone import Backbone
 from hemline.checkpoint import load
 from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
-from hemline.heads import Target
+from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
-from hemline.model import Network, answer_train, assemble, assemble_instances, finds_instances, make_backbone
+from hemline.model import Network, answer_train, assemble, assemble_instances, make_backbone
 from hemline.runtime import default_weights
 from hemline.trunks import OWN_TRUNKS
 
@@ -82,8 +83,8 @@ def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpac
         raise ConfigError(f"init: the trunk of {path} is {theirs}, not the recipe's {config.backbone.name}")
     if space is None:
         return fitting
-    theirs = _last_layers(metadata.labels, exclusive=metadata.recipe.get("masks") == "exclusive")
-    return fitting | _by_name(state, theirs, own, _last_layers(space, exclusive=config.masks == "exclusive"))
+    theirs = _last_layers(metadata.labels, metadata.recipe)
+    return fitting | _by_name(state, theirs, own, _last_layers(space, config.to_dict()))
 
 
 def _by_name(
@@ -106,13 +107,20 @@ def _by_name(
     return kept
 
 
-def _last_layers(space: LabelSpace, *, exclusive: bool) -> Layers:
-    """The layers that answer, and what each of their rows answers."""
+def _last_layers(space: LabelSpace, recipe: Mapping[str, Any]) -> Layers:
+    """The layers that answer, and what each of their rows answers; the recipe is plain data, which may be older."""
     things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
-    names = [*space.mask_names, "nobody"] if exclusive else space.mask_names
+    names = [*space.mask_names, "nobody"] if recipe.get("masks") == "exclusive" else space.mask_names
     layers = {"mask_head.classifier": [f"pixels of {name}" for name in names]}
     for number, part in enumerate(space.label_slices.values()):
         layers[f"label_head.classifiers.{number}"] = [thing.name for thing in things[part]]
+    head = HEADS.get(recipe.get("head", {}).get("name", ""))
+    if head is not None and issubclass(head, InstanceHead):
+        for layer, rows in head.class_layers.items():
+            begin = [f"{layer}.{row}" for row in range(rows)]                    # the background's rows
+            layers[f"head.{layer}"] = begin + [f"{row} of {c.name}" for c in space.categories for row in begin]
+        for layer in head.attribute_layers:
+            layers[f"head.{layer}"] = [f"{layer} of {label.name}" for label in space.labels]
     return layers
 
 
@@ -129,19 +137,12 @@ def _tensors(backbone: Backbone) -> dict[str, Tensor]:
 
 
 def _network(config: Config, backbone: Backbone) -> Network | InstanceNetwork:
-    if not finds_instances(config):
+    head = HEADS[config.head.name]
+    if not issubclass(head, InstanceHead):
         return assemble(backbone, config, _space(config))
-    loss, head = config.loss, config.head.name
-    of_maps = [name for name, weight in loss.of_masks().items() if weight]
-    of_maps += [name for name in ("auxiliary", "presence") if getattr(loss, name)]
-    if of_maps:
-        keys, them = " and loss.".join(of_maps), "it" if len(of_maps) == 1 else "them"
-        raise ConfigError(f"loss.{keys}: head {head} finds instances and draws no maps of classes; set {them} to 0")
-    if config.masks == "exclusive":
-        raise ConfigError(f"masks: head {head} finds instances, which may overlap; set it to overlapping")
-    for key in ("class_weights", "positive_weights"):
-        if getattr(loss, key) != "none":
-            raise ConfigError(f"loss.{key}: head {head} finds instances and weighs no pixels; set it to none")
+    if config.labels == OF_DATA:                         # its classes are not known before the data are read
+        options = {key: value for key, value in config.head.options.items() if key not in head.names_classes}
+        config = replace(config, head=replace(config.head, options=options))
     return assemble_instances(backbone, config, _space(config))
 
 

@@ -2,7 +2,7 @@
 
 Where several segments are drawn, a photo can also be seen from near: head and shoulders, upper half or lower half of
 the figure, so that a network taught on street photos knows portraits. Labels follow what is left in view: a garment
-that left the photo is absent, one that is cut is unknown.
+that left the photo is absent, one of which too little is left is something, nobody knows what.
 
 Everything random is a function of the generator passed in, never of a worker's state.
 """
@@ -184,6 +184,8 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
             regions.append(Region(WHOLE_PHOTO, labels, region.one_of if in_view.all() else ()))
         elif in_sight(region) if region.drawn else whole:
             regions.append(region)
+        elif region.drawn and not region.doubt and seen[list(region.segments)].sum() >= MIN_CELLS:
+            regions.append(replace(region, labels=np.full_like(region.labels, UNKNOWN), one_of=()))
     return regions
 
 

@@ -59,7 +59,6 @@ class WithPseudoMasks:
         self.indices = frozenset(indices)
         self.keys, self.groups, self.terms = dataset.keys, dataset.groups, dataset.terms
         self.sides = getattr(dataset, "sides", None)
-        self.sides = getattr(dataset, "sides", None)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -118,6 +117,8 @@ def with_map(sample: Sample, drawn: NDArray[np.uint8], num_categories: int) -> S
     regions = [whole]
     for segment, (k, classes) in enumerate(zip(numbers, shows, strict=True), start=2):
         targets[segment, sorted(classes)] = 1 if k < ONE_OF else EITHER
+        if num_categories <= k < ONE_OF:
+            continue                                      # hair and the like: no garment
         said = found.get(segment, [])
         own = np.max([np.full_like(whole.labels, UNKNOWN), *(r.labels for r in said if r.doubt == 0)], axis=0)
         if k < num_categories and whole.labels[k] == 1:
