@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hemline import evaluate as evaluation
 from hemline._answered import InstancesAnswer
-from hemline.data import DATASETS, split_indices
+from hemline.data import DATASETS
 from hemline.data.loading import Source
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Region, Sample
 from hemline.errors import ConfigError
@@ -318,9 +318,12 @@ def test_the_headline_of_networks_that_draw_classes_is_without_instances() -> No
     network: Any = Net()
     dataset = Toy(many())
     about = metadata(data=[{"name": "toy", "terms": "none", "photos": 40}])
-    source = Source(dataset, [], np.ones(0), split_indices(dataset, "validation"))
+    source = Source(dataset, [], np.ones(0), list(range(len(dataset))))
     report = score_network(network, [source], about, device=torch.device("cpu"))
     assert report.sets[0].instances is None
-    assert report.instance_scores == ()
     assert report.headline == 1
+    assert len(report.instance_scores) == len(report.instance_areas) == 3     # for `predict --instances`
+    assert 0 < report.instance_scores[0] < 1
+    bare = Source(Toy([picture(1)] * 3), [], np.ones(0), [0, 1, 2])
+    assert score_network(network, [bare], about, device=torch.device("cpu")).instance_scores == ()
     assert replace(report, finds="instances").headline == 1  # by mean IoU, where no garment is scored

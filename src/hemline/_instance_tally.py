@@ -43,6 +43,8 @@ class InstanceTally:
     """The garments of one set."""
 
     space: LabelSpace
+    best: bool = True
+    """Whether the ceiling is measured, of networks that have one."""
     photos: list[_Photo] = field(default_factory=list)
     unknown: NDArray[np.bool_] = field(init=False)
     """(L,) labels of which some drawn garment that could carry them says neither yes nor no."""
@@ -60,7 +62,7 @@ class InstanceTally:
             return
         size = (sample.photo.shape[0], sample.photo.shape[1])
         things = separate(sample, MIN_PART)
-        ceiling = answered.ceiling(sample)
+        ceiling = answered.ceiling(sample) if self.best else None
         self.has_ceiling |= ceiling is not None
         truth = ScoredPhoto(sample.key, size, truth_of(things, self.space), [])
         self.photos.append(_Photo(truth, self._kept(answered.found, size), self._kept(ceiling or [], size)))
