@@ -1,5 +1,6 @@
 """Drawings: legible on any photo of any size, the same colours each time, nothing cut off."""
 
+from collections import Counter
 from itertools import combinations
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hemline.colour import Colour
-from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, draw, place_tags
+from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, colours_of, draw, place_tags
 from hemline.labels import LabelSpace
 from hemline.masks import box
 from hemline.result import Garment, Result
@@ -52,6 +53,14 @@ def rectangle(height: int, width: int, rows: slice, columns: slice) -> NDArray[n
 
 def drawn(photo: NDArray[np.uint8], *garments: Garment) -> NDArray[np.uint8]:
     return np.asarray(draw(photo, result(photo, *garments)))
+
+
+def test_colours_come_again_only_when_all_are_taken() -> None:
+    """Of many garments of one category, as networks find that tell garments apart."""
+    for num in (1, len(PALETTE), len(PALETTE) + 5, 3 * len(PALETTE)):
+        times = Counter(colours_of([23] * num))
+        assert max(times.values()) == -(-num // len(PALETTE))
+    assert colours_of([3, 3])[0] == colours_of([3])[0] == PALETTE[3]
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

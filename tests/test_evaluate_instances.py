@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from hemline import evaluate as evaluation
 from hemline._answered import InstancesAnswer
-from hemline.data import DATASETS, split_indices
+from hemline.data import DATASETS
 from hemline.data.loading import Source
 from hemline.data.sample import PREDICTED, WHOLE_PHOTO, Region, Sample
 from hemline.errors import ConfigError
 from hemline.evaluate import evaluate, score_network
 from hemline.instance_model import InstanceNetwork
+from hemline.instances import Vocabulary
 from hemline.model import Output
 from hemline.photo import place
 from hemline.runtime import Detections
@@ -29,6 +30,7 @@ from tests.toy import (
     COAT,
     NUM_LABELS,
     SHOE,
+    SPACE,
     Oracle,
     Toy,
     coat_and_shoe,
@@ -160,6 +162,35 @@ def test_a_garment_that_no_instance_meets_is_missed() -> None:
     assert part.instances.summary()["mask.f1"] == pytest.approx(2 * 6 / (6 + 12))
 
 
+def test_attributes_of_one_number_in_two_groups_are_two() -> None:
+    """Stripe and winter both have number 0: who says winter has not said stripe."""
+    def winter(number: int) -> Detections:
+        coat, shoe = (COAT, (0, 8, 32, 24), 0.9, {5: 5.0}), (SHOE, (0, 24, 32, 32), 0.8, {})
+        return detections(coat, shoe)  # type: ignore[arg-type]  # tuples of literals
+
+    assert Vocabulary.of(SPACE).attributes == {"stripe": "stripe", 1: "dot", "winter": "winter"}
+    samples = [striped(number, 1) for number in (1, 3, 5)]
+    for answer, f1 in ((perfect, 1.0), (winter, 0.0)):
+        part = found(samples, answer)
+        assert part.instances
+        coat = next(c for c in part.instances.categories if c.name == "coat")
+        assert coat.with_attributes == pytest.approx(f1)
+
+
+def test_the_prior_answer_has_a_threshold_too() -> None:
+    """A shoe at the same place in every photo, a coat in one of four: its F1 is not brought down by coats elsewhere."""
+    samples = [picture(n, (SHOE, slice(24, 32), FULL)) for n in (1, 3, 5)]
+    samples.append(picture(7, (SHOE, slice(24, 32), FULL), (COAT, slice(0, 8), FULL)))
+    for sample in samples:
+        sample.regions = [Region((1,), said(shoe=1))]
+    samples[3].regions.append(Region((2,), said(coat=1)))
+    part = found(samples, lambda _: detections())
+    assert part.instances
+    f1 = next(score for score in part.instances.scores if score.name == "mask.f1")
+    assert f1.prior == pytest.approx(2 * 4 / (5 + 4))
+    assert (f1.value, f1.empty) == (0, 0)
+
+
 # -- networks that draw classes --------------------------------------------------------------------------------------
 
 
@@ -287,9 +318,12 @@ def test_the_headline_of_networks_that_draw_classes_is_without_instances() -> No
     network: Any = Net()
     dataset = Toy(many())
     about = metadata(data=[{"name": "toy", "terms": "none", "photos": 40}])
-    source = Source(dataset, [], np.ones(0), split_indices(dataset, "validation"))
+    source = Source(dataset, [], np.ones(0), list(range(len(dataset))))
     report = score_network(network, [source], about, device=torch.device("cpu"))
     assert report.sets[0].instances is None
-    assert report.instance_scores == ()
     assert report.headline == 1
+    assert len(report.instance_scores) == len(report.instance_areas) == 3     # for `predict --instances`
+    assert 0 < report.instance_scores[0] < 1
+    bare = Source(Toy([picture(1)] * 3), [], np.ones(0), [0, 1, 2])
+    assert score_network(network, [bare], about, device=torch.device("cpu")).instance_scores == ()
     assert replace(report, finds="instances").headline == 1  # by mean IoU, where no garment is scored

@@ -100,6 +100,7 @@ def test_only_the_label_head_moves(tiny_config, tmp_path):
     _, told = load_network(tmp_path / "after.safetensors")
     assert [entry["name"] for entry in told.data] == [data.name for data in tiny_config.data]
     assert told.label_thresholds == report.label_thresholds
+    assert told.instance_scores == report.instance_scores
     with pytest.raises(ConfigError, match="with other words than street"):
         fit(tmp_path / "before.safetensors", replace(tiny_config, labels="street"), tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()

@@ -17,6 +17,7 @@ from hemline.data.sample import Region, Sample
 from hemline.found import Found, of_maps, reported
 from hemline.photo import place
 from hemline.result import read_answer
+from hemline.thresholds import NEVER
 from tests.toy import CANVAS, COAT, HAIR, NUM_LABELS, NUM_MASKS, SHOE, SPACE, Oracle, logits, metadata, picture, said
 
 FULL = slice(0, 32)
@@ -97,6 +98,8 @@ def test_small_and_unsure_parts_are_not_reported() -> None:
     between = (0.0, sum(shares) / 2, 0.0)
     assert reported(found, metadata(instance_areas=between), CANVAS) == found[:1]
     assert reported(found, metadata(instance_scores=(0.0, found[0].score, 0.0)), CANVAS) == found[:1]
+    sure = [one._replace(score=1.0) for one in found]
+    assert reported(sure, metadata(instance_scores=(NEVER,) * 3), CANVAS) == []
     assert reported(found, metadata(instance_areas=(1.0, 0.0, 1.0)), CANVAS) == found
 
 

@@ -73,6 +73,15 @@ def test_what_lies_on_a_crowd_is_neither_right_nor_wrong() -> None:
     assert found_f1([other], [7])[0] == pytest.approx(2 / 3)                  # a crowd of another category
 
 
+def test_what_is_never_right_is_never_found_however_sure() -> None:
+    photos = [photo([box(0)], [box(30)])] * 5
+    scores, areas = instance_thresholds([*photos], [7], fewest=5)
+    assert scores == (NEVER,)
+    both = [photo([box(0)], [box(0), box(30)])]
+    assert found_f1(both, [7], scores, areas)[0] == 0
+    assert found_f1(both, [7])[0] == pytest.approx(2 / 3)
+
+
 def test_rare_categories_take_what_suits_all() -> None:
     common = [photo([box(0)], [box(0, score=0.9), box(30, score=0.6)]) for _ in range(9)]
     rare = photo([box(0, category=3)], [box(0, category=3, score=0.3)])

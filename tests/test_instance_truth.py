@@ -176,7 +176,7 @@ def test_drawn_garments_are_the_truth_by_the_publishers_numbers() -> None:
         Region((2,), said(shoe=1, stripe=1), doubt=0.4),     # doubtful: never measured
     ]
     coat, shoe = truth_of(sample, SPACE)
-    assert (coat.category, coat.box, coat.attributes, coat.crowd) == (0, (0, 0, 8, 8), frozenset([0]), False)
+    assert (coat.category, coat.box, coat.attributes, coat.crowd) == (0, (0, 0, 8, 8), frozenset(["stripe"]), False)
     assert (shoe.category, shoe.box, shoe.score) == (1, (4, 16, 10, 4), 1.0)
     assert (area(coat), area(shoe)) == (64, 40)
     assert decoded(shoe)[16:20, 4:14].all()

@@ -60,6 +60,15 @@ def photo() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (100, 80, 3), dtype=np.uint8)
 
 
+def test_a_run_stores_the_thresholds_that_it_chose(tmp_path: Path) -> None:
+    drawn = ["data.0.count=12", "validation=0.5", "epochs=1", "batch_size=4", "workers=0", f"out={tmp_path}", "device=cpu"]
+    metadata = read_metadata(train(load_config("mask_rcnn", [*SMALL, *drawn])))
+    assert metadata.finds == "instances"
+    assert len(metadata.instance_scores) == len(metadata.instance_areas) == 5
+    assert metadata.instance_scores == tuple(metadata.metrics["instance_scores"])
+    assert metadata.instance_areas == tuple(metadata.metrics["instance_areas"])
+
+
 def test_the_tagger_answers_what_the_network_finds(weights: Path, photo: np.ndarray) -> None:
     tagger = Tagger.load(weights, device="cpu")
     assert (tagger.runtime.name, tagger.runtime.device) == ("torch", "cpu")

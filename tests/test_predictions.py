@@ -165,10 +165,23 @@ def test_the_first_few_are_named_and_the_others_counted(tmp_path, truth):
         scores_of(tmp_path, truth, rows)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"x": 1}', "[1]", "7", "\x00"])
+@pytest.mark.parametrize("text", ["", "{", '{"x": 1}', "[1]", "7", "\x00", "[" * 100_000])
 def test_files_that_are_no_results_are_refused(tmp_path, truth, text):
     with pytest.raises(DataError, match=r"results\.json"):
         scores_of(tmp_path, truth, text)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path, truth):
+    file = file_of(tmp_path, perfect())
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert score_predictions(file, {"coco": truth}).summary()["mask.ap"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"images": ' + "[" * 100_000, '{"images": [], "annotations": [7]}'])
+def test_a_truth_that_is_no_truth_is_refused(tmp_path, truth, text):
+    truth.write_text(text)
+    with pytest.raises(DataError, match=r"no COCO file"):
+        scores_of(tmp_path, truth, perfect())
 
 
 def test_a_truth_that_is_wrong_is_named(tmp_path):
@@ -264,7 +277,13 @@ def test_the_command(tmp_path, truth):
     assert {row["name"]: row["value"] for row in plain["scores"]}["mask.ap"] == pytest.approx(1)
     text = run("--predictions", file, "--data", f"coco={truth}").stdout
     assert "coco: garments one by one, 3 photos" in text
-    assert "mask AP, IoU+F1" in text
+    assert "mask AP, IoU+official F1" in text
+
+
+OF_WEIGHTS = [
+    ("--limit", 3), ("--protocol", "seed3"), ("--flip",), ("--no-transplant",), ("--no-instances",),
+    ("--runtime", "torch"), ("--device", "cpu"),
+]  # fmt: skip
 
 
 def test_the_command_says_what_it_cannot_do(tmp_path, truth):
@@ -272,7 +291,7 @@ def test_the_command_says_what_it_cannot_do(tmp_path, truth):
     for arguments, said in (
         (data, "either WEIGHTS or --predictions"),
         (("default", "--predictions", file, *data), "either WEIGHTS or --predictions"),
-        (("--predictions", file, "--limit", 3, *data), "--limit"),
+        *((("--predictions", file, *option, *data), "are for weights") for option in OF_WEIGHTS),
         (("--predictions", file, *data), "[0]: the truth has no photo 9"),
         (("--predictions", tmp_path / "none.json", *data), "none.json"),
     ):

@@ -1,10 +1,12 @@
 """What an evaluation found, as JSON, as tables and in a few numbers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from hemline._bootstrap import Figure
 from hemline.report import Report, report_table
 from tests.toy import CANVAS, SHOE, Oracle, coat_and_shoe, many, measure, right
 
@@ -31,6 +33,25 @@ def test_as_json() -> None:
     assert plain["sets"][0]["masks"]["classes"][1]["name"] == "coat"
     assert plain["canvas"] == [32, 32]
     json.dumps(plain, allow_nan=False)
+
+
+def test_foreground_iou_stands_beside_the_mean_of_classes() -> None:
+    """Coat 512 of 768 pixels of foreground, shoe 256 that is not found: 2 / 3, where the mean of classes is 1 / 2."""
+    report = report_of(Oracle(right, blind=(SHOE,)))
+    assert report.summary()["toy.foreground_iou"] == pytest.approx(2 / 3)
+    assert report.to_dict()["sets"][0]["foreground"]["iou"]["trivial"] == 0
+    lines = [line.split() for line in text_of(report).splitlines()]
+    (line,) = (line for line in lines if line[:3] == ["foreground", "IoU", "(Tangseng)"])
+    assert line[3] == ".667"
+    assert "then the mean of the photos" in " ".join(text_of(report).split())
+
+
+def test_what_is_nearly_one_is_written_as_one() -> None:
+    part = measure(many(), Oracle(right))
+    assert part.masks
+    nearly = replace(part.masks, mean_iou=Figure(0.9999999, 0.99949, 1.0, 0.0))
+    report = Report("", "", CANVAS, "", "", False, "all", [replace(part, masks=nearly)], ())
+    assert ["mean", "of", "3", "1", ".999-1", "0", "1"] in [line.split() for line in text_of(report).splitlines()]
 
 
 def test_what_cannot_be_said_is_null() -> None:

@@ -66,6 +66,9 @@ def test_a_run_leaves_what_it_promises(config, tmp_path):
     assert metadata.canvas == (64, 64)
     assert metadata.recipe == config.to_dict()
     assert metadata.data == [{"name": "synthetic", "terms": "Drawn by Hemline; no terms.", "photos": record.begun[2]}]
+    for chosen in ("label_thresholds", "instance_scores", "instance_areas"):
+        assert getattr(metadata, chosen) == tuple(metadata.metrics[chosen])
+    assert len(metadata.instance_areas) == len(metadata.instance_scores) == len(metadata.labels.categories)
     output = network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8), torch.ones(1, 64, 64, dtype=torch.uint8))
     assert torch.isfinite(output.masks).all()
 

@@ -19,8 +19,8 @@ from hemline.data.instance_truth import draws, separate, truth_of
 from hemline.data.sample import Sample
 from hemline.found import Found
 from hemline.instance_report import InstanceReport, InstanceScore, instance_report
-from hemline.instance_thresholds import found_f1
-from hemline.instances import RLE, Instance, ScoredPhoto, Vocabulary
+from hemline.instance_thresholds import found_f1, highest_f1
+from hemline.instances import RLE, Instance, ScoredPhoto, Vocabulary, attribute_ids
 from hemline.labels import LabelSpace
 from hemline.masks import MIN_PART
 from hemline.metadata import Metadata
@@ -43,12 +43,17 @@ class InstanceTally:
     """The garments of one set."""
 
     space: LabelSpace
+    best: bool = True
+    """Whether the ceiling is measured, of networks that have one."""
     photos: list[_Photo] = field(default_factory=list)
     unknown: NDArray[np.bool_] = field(init=False)
     """(L,) labels of which some drawn garment that could carry them says neither yes nor no."""
     has_ceiling: bool = False
+    ids: dict[str, int | str] = field(init=False)
+    """What attributes are told apart by."""
 
     def __post_init__(self) -> None:
+        self.ids = attribute_ids(self.space)
         self.unknown = np.zeros(self.space.num_labels, np.bool_)
 
     def add(self, sample: Sample, answered: Answered) -> None:
@@ -57,7 +62,7 @@ class InstanceTally:
             return
         size = (sample.photo.shape[0], sample.photo.shape[1])
         things = separate(sample, MIN_PART)
-        ceiling = answered.ceiling(sample)
+        ceiling = answered.ceiling(sample) if self.best else None
         self.has_ceiling |= ceiling is not None
         truth = ScoredPhoto(sample.key, size, truth_of(things, self.space), [])
         self.photos.append(_Photo(truth, self._kept(answered.found, size), self._kept(ceiling or [], size)))
@@ -97,7 +102,7 @@ class InstanceTally:
 
     def _attributes(self, one: Found, thresholds: NDArray[np.float32]) -> frozenset[int | str]:
         worn = {self.space.categories[one.category].name}
-        return frozenset(label.id for label in attributes_said(self.space, one.labels, thresholds, worn, 0.0))
+        return frozenset(self.ids[x.label] for x in attributes_said(self.space, one.labels, thresholds, worn, 0.0))
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -107,12 +112,13 @@ class InstanceTally:
         anything = any(not label.carried_by for label in known)
         whole = Vocabulary.of(self.space)
         described = {c.id for c in self.space.categories if c.shown and (anything or c.name in carriers)}
-        return replace(whole, attributes={x.id: x.name for x in known}, described=frozenset(described))
+        return replace(whole, attributes={self.ids[x.name]: x.name for x in known}, described=frozenset(described))
 
     def report(self, name: str, metadata: Metadata) -> InstanceReport | None:
         """The scores of all photos so far; None where nothing is drawn or could be.
 
-        AP takes all answers; F1 takes those that pass `Metadata.instance_scores` and `instance_areas`.
+        AP takes all answers; F1 takes those that pass `Metadata.instance_scores` and `instance_areas`, and of the prior
+        ones those that make it best.
         """
         if not any(not one.crowd for photo in self.photos for one in photo.truth.truth):
             return None
@@ -126,7 +132,7 @@ class InstanceTally:
             value=found_f1(photos, categories, *thresholds)[0],
             ceiling=None if ceiling is None else found_f1(ceiling, categories)[0],
             empty=0.0,
-            prior=found_f1(prior_only(photos), categories)[0],
+            prior=highest_f1(prior_only(photos), categories),
         )
         return replace(report, scores=[*report.scores, f1])
 

@@ -15,6 +15,7 @@ from hemline._answered import Answered, MapsAnswer
 from hemline._instance_tally import InstanceTally
 from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.foreground_iou import ForegroundIoU
 from hemline.instance_thresholds import instance_thresholds
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
@@ -69,6 +70,8 @@ class Tally:
     missed: int = 0
     masks: list[MaskScores] = field(init=False)
     """Of each layer: of garments and pixels, then of parts; of all together where masks are exclusive."""
+    foreground: ForegroundIoU = field(default_factory=ForegroundIoU)
+    """Of the first layer."""
     whole: LabelScores = field(init=False)
     """Labels of the whole photo."""
     garments: LabelScores = field(init=False)
@@ -87,7 +90,10 @@ class Tally:
         """Count one photo and its answer."""
         space = self.metadata.labels
         for layer, scores in zip(self.metadata.layers, self.masks, strict=True):
-            scores.update(answered.class_map(layer), truth_map(sample, space, layer))
+            classes, truth = answered.class_map(layer), truth_map(sample, space, layer)
+            scores.update(classes, truth)
+            if scores is self.masks[0]:
+                self.foreground.update(classes, truth)
         if self.soft is not None and isinstance(answered, MapsAnswer):
             layer = self.metadata.layers[0]
             chance = chances(answered.masks[list(layer)], answered.frame, self.metadata.canvas)
@@ -131,6 +137,7 @@ class Tally:
             photos=self.photos,
             terms=self.terms,
             masks=self.masks[0].compute() if len(self.masks[0]) else None,
+            foreground=self.foreground.compute() if len(self.masks[0]) else None,
             part_masks=next((scores.compute() for scores in self.masks[1:] if len(scores)), None),
             labels=whole if whole.labels else None,
             garments=garments if garments.labels else None,

@@ -250,8 +250,12 @@ def evaluate(
 
         sets = _named_paths(data)
         if weights is None and predictions is not None:
-            if limit is not None or protocol is not None:
-                raise ConfigError("--limit and --protocol are for weights: a file of predictions is scored as it is")
+            engine = runtime is not RuntimeName.AUTO or device is not DeviceName.AUTO
+            if limit is not None or protocol is not None or flip or no_transplant or no_instances or engine:
+                raise ConfigError(
+                    "--limit, --protocol, --no-transplant, --no-instances, --flip, --runtime and --device are for "
+                    "weights: a file of predictions is scored as it is"
+                )
             found = score_predictions(predictions, sets, split.value)
             console.plain_json(found.to_dict()) if as_json else console.show_tables(instance_tables(found))
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,19 @@ import msgspec
 from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
 from hemline.borders import are_rles, rle_of_borders
-from hemline.data._coco_json import Annotation, Id, Image, Number, Word, Words, decode, decoded, mapped, read_words
+from hemline.data._coco_json import (
+    Annotation,
+    Id,
+    Image,
+    Number,
+    Word,
+    Words,
+    decode,
+    decoded,
+    mapped,
+    read_words,
+    without_mark,
+)
 from hemline.data._coco_rows import NOTHING, size_of
 from hemline.errors import DataError, in_short
 from hemline.instances import RLE, Instance, ScoredPhoto, Vocabulary, groups_of
@@ -242,14 +255,14 @@ def _decode(path: Path) -> list[_Row] | _Whole:
     Raises:
         DataError: it is none; the text names the first few rows that cannot be read.
     """
-    text = mapped("predictions", path)
+    text = without_mark(mapped("predictions", path))
     try:
         return msgspec.json.decode(text, type=list[_Row] | _Whole)
     except msgspec.ValidationError as error:
         _misshapen(path, text).refuse()
         raise DataError(f"{path} is neither a list of COCO results nor a COCO file ({in_short(error)})") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        _not_finite(path, bytes(text)).refuse()
+        _not_finite(path, text).refuse()
         raise DataError(f"{path} cannot be read as JSON ({in_short(error)})") from error
 
 
@@ -258,23 +271,23 @@ def _misshapen(path: Path, text: memoryview) -> _File:
     file = _File(path)
     try:
         rows = msgspec.json.decode(text, type=list[msgspec.Raw] | _Rows)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return file
     if isinstance(rows, _Rows):
         file.rows, rows = "annotations", rows.annotations
     for place, row in enumerate(rows):
         try:
             msgspec.json.decode(row, type=_Row)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             file.complain(place, in_short(error))
     return file
 
 
-def _not_finite(path: Path, text: bytes) -> _File:
+def _not_finite(path: Path, text: memoryview) -> _File:
     """The rows with NaN or infinite numbers, which Python writes and JSON does not have."""
     file = _File(path)
     try:
-        whole = json.loads(text) if b"NaN" in text or b"Infinity" in text else []
+        whole = json.loads(bytes(text)) if re.search(rb"NaN|Infinity", text) else []
     except (ValueError, RecursionError):
         return file
     if isinstance(whole, dict):

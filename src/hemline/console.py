@@ -322,7 +322,7 @@ class TrainingView:
         figures = [
             f"{name.replace('mean_average_precision', 'AP').replace('_', ' ')} {value:.3f}"
             for name, value in report.summary().items()
-            if value is not None and name.rpartition(".")[2] in main
+            if value is not None and (name.rpartition(".")[2] in main or name.endswith(".mask.ap"))
         ]
         said = ("  best yet", "green") if best else ""
         notes().print(Text.assemble((f"epoch {epoch}/{self._epochs}  ", "bold"), "  ".join(figures), said))

@@ -90,11 +90,11 @@ def _resize(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> Pixels | N
 
 
 def colours_of(categories: Sequence[int]) -> list[RGB]:
-    """A colour for each garment by its category's id, or the next free one where a garment before it has that."""
+    """A colour for each garment by its category's id, or the next that fewest garments before it have."""
     taken: list[int] = []
     for category in categories:
         choice = category % len(PALETTE)
-        while choice in taken and len(taken) < len(PALETTE):
+        while taken.count(choice) > len(taken) // len(PALETTE):
             choice = (choice + 5) % len(PALETTE)
         taken.append(choice)
     return [PALETTE[choice] for choice in taken]

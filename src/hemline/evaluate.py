@@ -129,7 +129,8 @@ def evaluate(
         )
         for (name, dataset, indices), test in zip(sets, tests, strict=True)
     ]  # fmt: skip
-    return _report(tallies, metadata, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
+    chosen = instance_thresholds_of(tallies, metadata)
+    return _report(tallies, metadata, chosen, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
 
 
 def score_network(
@@ -142,7 +143,8 @@ def score_network(
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
-    Garments are scored one by one where the network finds instances.
+    Garments are scored one by one where the network finds instances. Of others, connected parts have their thresholds
+    chosen, too, and no scores.
 
     Args:
         network: In evaluation mode.
@@ -165,7 +167,7 @@ def score_network(
         if source.held_out:
             name, photos = entry["name"], source.held_out
             tallies.append(
-                _measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False, instances=finds)
+                _measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False, ceiling=False)
             )
     thresholds = thresholds_of(tallies, metadata)
     scores, areas = instance_thresholds_of(tallies, metadata)
@@ -173,7 +175,8 @@ def score_network(
     for tally in tallies:                                # F1 is that of the file these thresholds are saved with
         tally.whole.thresholds = tally.garments.thresholds = np.asarray(thresholds)
         tally.metadata = saved
-    return _report(tallies, metadata, "torch", str(device), flip=False, split="validation")
+        tally.instances = tally.instances if finds else None
+    return _report(tallies, saved, (scores, areas), "torch", str(device), flip=False, split="validation")
 
 
 def score(
@@ -237,10 +240,11 @@ def _measure(
     answers: bool = True,
     transplant: Transplant | None = None,
     instances: bool = True,
+    ceiling: bool = True,
     soft: bool = False,
 ) -> Tally:
     soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
-    one_by_one = InstanceTally(metadata.labels) if instances else None
+    one_by_one = InstanceTally(metadata.labels, ceiling) if instances else None
     tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores, one_by_one)
     for sample, answered in _answers(dataset, answer, metadata, indices, batch_size):
         tally.add(sample, answered)
@@ -264,10 +268,16 @@ def _answers(
 
 
 def _report(
-    tallies: Sequence[Tally], metadata: Metadata, runtime: str, device: str, *, flip: bool, split: str
+    tallies: Sequence[Tally],
+    metadata: Metadata,
+    instance_thresholds: tuple[tuple[float, ...], tuple[float, ...]],
+    runtime: str,
+    device: str,
+    *,
+    flip: bool,
+    split: str,
 ) -> Report:
     sets = [tally.report() for tally in tallies]
-    scores, areas = instance_thresholds_of(tallies, metadata)
     return Report(
         weights=metadata.name,
         label_space=metadata.labels.name,
@@ -279,8 +289,8 @@ def _report(
         sets=sets,
         label_thresholds=only_better_than_chance(thresholds_of(tallies, metadata), sets, metadata.labels),
         finds=metadata.finds,
-        instance_scores=scores,
-        instance_areas=areas,
+        instance_scores=instance_thresholds[0],
+        instance_areas=instance_thresholds[1],
     )
 
 

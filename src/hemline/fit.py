@@ -114,6 +114,8 @@ def fit(
         data=[*data, *(entry for entry in before if entry["name"] not in names)],
         recipe={**metadata.recipe, "init": str(weights)},
         label_thresholds=report.label_thresholds,
+        instance_scores=report.instance_scores or metadata.instance_scores,
+        instance_areas=report.instance_areas or metadata.instance_areas,
         metrics=report.to_dict(),
     )
     save(out, network.state_dict(), metadata)

@@ -17,6 +17,7 @@ from hemline.masks import Mask
 from hemline.metadata import Metadata
 from hemline.photo import Frame
 from hemline.runtime import Detections
+from hemline.thresholds import NEVER
 
 MASK_PROBABILITY = 0.5
 """Above it, a pixel within a found box is the garment."""
@@ -102,7 +103,7 @@ def reported(found: Sequence[Found], metadata: Metadata, size: tuple[int, int]) 
     scores, areas = metadata.instance_scores or everything, metadata.instance_areas or everything
     return [
         one for one in found
-        if one.score >= scores[one.category]
+        if NEVER > scores[one.category] <= one.score
         and np.count_nonzero(one.crop) >= areas[one.category] * size[0] * size[1]
     ]  # fmt: skip
 

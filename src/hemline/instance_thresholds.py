@@ -60,7 +60,12 @@ def instance_thresholds(
         return (), ()
     together = _best([one for compared in each.values() for one in compared])
     chosen = [_best(each[number]) if drawn[number] >= max(fewest, 1) else together for number in categories]
-    return tuple(score for score, _ in chosen), tuple(area for _, area in chosen)
+    return tuple(best.score for best in chosen), tuple(best.area for best in chosen)
+
+
+def highest_f1(photos: Sequence[ScoredPhoto], categories: Sequence[int]) -> float:
+    """F1 as of `found_f1`, over all garments, at the one least score and area for all categories that suit it best."""
+    return _best([one for number in categories for one in _compared(photos, number)]).f1
 
 
 def found_f1(
@@ -84,7 +89,7 @@ def found_f1(
     for i, number in enumerate(categories):
         compared = _compared(photos, number)
         judged = [row for one in compared for row in _judge(one, areas[i] if areas else 0.0)]
-        found = [right for score, right in judged if not scores or score >= scores[i]]
+        found = [right for score, right in judged if not scores or NEVER > scores[i] <= score]
         hit, counted = sum(found), len(found) + sum(one.ious.shape[1] for one in compared)
         hits, rows = hits + hit, rows + counted
         if any(one.ious.shape[1] for one in compared):
@@ -133,10 +138,17 @@ def _judge(one: _Compared, least_area: float) -> list[tuple[float, float]]:
     return judged
 
 
-def _best(compared: Sequence[_Compared]) -> tuple[float, float]:
+class _Best(NamedTuple):
     """The least score and the least area with the highest F1."""
+
+    f1: float
+    score: float
+    area: float
+
+
+def _best(compared: Sequence[_Compared]) -> _Best:
     drawn = sum(one.ious.shape[1] for one in compared)
-    highest, best = 0.0, (NEVER, 0.0)
+    best = _Best(0.0, NEVER, 0.0)
     for area in AREAS:
         judged = np.array([row for one in compared for row in _judge(one, area)]).reshape(-1, 2)
         judged = judged[np.argsort(-judged[:, 0], kind="stable")]
@@ -146,7 +158,7 @@ def _best(compared: Sequence[_Compared]) -> tuple[float, float]:
         ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)   # answering up to each distinct score
         f1 = 2 * np.cumsum(judged[:, 1])[ends] / (ends + 1 + drawn)
         last = int(ends[f1.argmax()])
-        if f1.max() > highest:
+        if f1.max() > best.f1:
             below = scores[last + 1] if last + 1 < len(scores) else 0.0
-            highest, best = float(f1.max()), (float((scores[last] + below) / 2), area)
+            best = _Best(float(f1.max()), float((scores[last] + below) / 2), area)
     return best

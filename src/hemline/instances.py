@@ -8,6 +8,7 @@ Shapes: H W a photo's size in pixels.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Instance:
     box: tuple[float, float, float, float]
     """(x, y, width, height) in pixels."""
     attributes: frozenset[int | str] = frozenset()
-    """The publisher's numbers (`Label.id`)."""
+    """The publisher's numbers (`Label.id`; of a label space, those of `attribute_ids`)."""
     score: float = 1.0
     """0..1; 1 of what is drawn."""
     crowd: bool = False
@@ -76,10 +77,20 @@ class Vocabulary:
         carriers = {name for x in labels for name in x.carried_by}
         return cls(
             {c.id: c.name for c in shown},
-            {x.id: x.name for x in labels},
+            {id: name for name, id in attribute_ids(space).items()},
             frozenset(c.id for c in shown if anything or c.name in carriers),
             groups_of({c.id: c.supercategory for c in shown}),
         )
+
+
+def attribute_ids(space: LabelSpace) -> dict[str, int | str]:
+    """What the shown attributes of a label space are told apart by, by name: the publisher's number.
+
+    It is the name itself where several have that number, for some publishers count from 1 in each group.
+    """
+    shown = [label for label in space.labels if label.shown]
+    times = Counter(label.id for label in shown)
+    return {label.name: label.id if times[label.id] == 1 else label.name for label in shown}
 
 
 def groups_of(supercategories: Mapping[int, str | None]) -> dict[str, frozenset[int]]:

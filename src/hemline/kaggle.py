@@ -51,8 +51,8 @@ EMPTY = {"", "nan", "NaN"}
 """What an empty cell holds, as Kaggle and as pandas write it."""
 NAMED = 5
 """Wrong rows that a message names."""
-LONGEST_CELL = 1 << 30
-"""Characters; masks of large photos are long."""
+LONGEST_CELL = 1 << 26
+"""Characters; a mask of a large photo has some hundred thousand."""
 
 
 def submission_size(height: int, width: int, year: Year) -> tuple[int, int]:

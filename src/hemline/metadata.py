@@ -51,7 +51,8 @@ class Metadata:
     finds: Literal["classes", "instances"] = "classes"
     """What the network answers: a map for each class, or garments one by one."""
     instance_scores: tuple[float, ...] = ()
-    """(C,) least score of a garment of each category, found one by one, that is reported; none has one where empty."""
+    """(C,) least score of a garment of each category, found one by one, that is reported; 1.0 never. None has one where
+    empty."""
     instance_areas: tuple[float, ...] = ()
     """(C,) least share of the photo that such a garment covers; none has one where empty."""
     pairs: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -14,13 +14,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemline._bootstrap import Figure
+from hemline.foreground_iou import ForegroundReport
 from hemline.instance_report import InstanceReport
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
 from hemline.soft_scores import BATCH, SIDE, SoftReport
 from hemline.transplant import MOST_CHANGE, TransplantReport
 
 SCHEMA_VERSION = 1
-F1_WORDS = {"f1": "F1", "iou_f1": "IoU+F1", "f1_present": "ordinary F1", "iou_f1_present": "IoU+ordinary F1"}
+F1_WORDS = {
+    "f1": "official F1",
+    "iou_f1": "IoU+official F1",
+    "f1_present": "ordinary F1",
+    "iou_f1_present": "IoU+ordinary F1",
+}
 BESIDE = (
     "Empty: no answer at all. Prior: the same answer in every photo, which knows how often and where each is worn, and "
     "nothing of the photo."
@@ -82,6 +88,8 @@ class SetReport:
     part_masks: MaskReport | None = None
     """Of parts of garments, which lie on these and are answered apart, so that `masks` are without them. None where
     the set draws nothing, the label space has no parts, or masks are exclusive: all compete then, within `masks`."""
+    foreground: ForegroundReport | None = None
+    """Foreground IoU, as Tangseng et al. report it, of what `masks` measures; None where that is."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,8 @@ class Report:
                 if masks:
                     for key in ("mean_iou", "mean_dice", "pixel_accuracy", "foreground_accuracy"):
                         numbers[f"{prefix}.{key}"] = getattr(masks, key).value
+            if part.foreground:
+                numbers[f"{name}.foreground_iou"] = part.foreground.iou.value
             for key, labels in (("labels", part.labels), ("garments", part.garments)):
                 if labels:
                     numbers[f"{name}.{key}.mean_average_precision"] = labels.mean_average_precision.value
@@ -230,13 +240,16 @@ def _mask_table(part: SetReport, masks: MaskReport, report: Report, what: str) -
         ("pixel accuracy", masks.pixel_accuracy, ""),
         ("foreground accuracy", masks.foreground_accuracy, ""),
     ]
+    if masks is part.masks and part.foreground:
+        rows.append(("foreground IoU (Tangseng)", part.foreground.iou, ""))
     for name, figure, dice in rows:
         table.add_row(name, "", "", *_cells(figure), dice, style="bold")
     said = "The classes of protocol.yaml." if part.by_protocol else "The classes of the label space."
     if masks is part.part_masks:
         said = "Parts compete among themselves; background is what no part lies on."
-    elif part.floor:
-        said += f" To beat: {', '.join(f'{k} {v:.3f}' for k, v in part.floor.items())}."
+    else:
+        said += f" To beat: {', '.join(f'{k} {v:.3f}' for k, v in part.floor.items())}." if part.floor else ""
+        said += " Foreground IoU: of each photo all its classes but background at once, then the mean of the photos."
     if masks.left_out:
         said += f" In neither truth nor answer: {', '.join(masks.left_out)}."
     table.caption = escape(said)
@@ -362,4 +375,4 @@ def _cells(figure: Figure) -> Iterable[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}".lstrip("0") if 0 < value < 1 else f"{value:.3g}" if math.isfinite(value) else "-"
+    return f"{value:.3f}".lstrip("0") if 0 < value < 0.9995 else f"{value:.3g}" if math.isfinite(value) else "-"

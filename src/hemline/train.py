@@ -311,7 +311,13 @@ def _write(
     best: bool,
 ) -> None:
     metadata = _metadata(run, config, space, sources, report.to_dict())
-    metadata = replace(metadata, label_thresholds=report.label_thresholds, pairs=pairs)
+    metadata = replace(
+        metadata,
+        label_thresholds=report.label_thresholds,
+        instance_scores=report.instance_scores,
+        instance_areas=report.instance_areas,
+        pairs=pairs,
+    )
     network: Network | InstanceNetwork = run.average.module
     for name in ("last", "best") if best else ("last",):
         save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)

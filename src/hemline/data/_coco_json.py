@@ -187,13 +187,18 @@ def mapped(name: str, file: Path) -> memoryview:
         raise DataError(f"{name}: {file} cannot be read ({in_short(error)})") from error
 
 
+def without_mark(whole: memoryview) -> memoryview:
+    """The bytes after a byte order mark, if there is one."""
+    return whole[len(BOM_UTF8) :] if bytes(whole[: len(BOM_UTF8)]) == BOM_UTF8 else whole
+
+
 def decoded(name: str, file: Path, whole: memoryview, kind: type[T]) -> T:
     """What the bytes of a file say.
 
     Raises:
         DataError: they are no JSON, or other than `kind`; the text names the row.
     """
-    text = whole[len(BOM_UTF8) :] if bytes(whole[: len(BOM_UTF8)]) == BOM_UTF8 else whole
+    text = without_mark(whole)
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -205,13 +210,13 @@ def _culprit(text: memoryview) -> str:
     """The first row that does not read, and why; empty where the rows are sound."""
     try:
         rows = msgspec.json.decode(text, type=_Rows)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     kinds: dict[str, type] = {"images": Image, "annotations": Annotation, "categories": _Category, "attributes": Word}
     for key, kind in kinds.items():
         for place, row in enumerate(getattr(rows, key)):
             try:
                 msgspec.json.decode(row, type=kind)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 return f"{key}[{place}]: {in_short(error)}"
     return ""

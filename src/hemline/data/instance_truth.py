@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
 from hemline.data.sample import MOST_SEGMENTS, Region, Sample, Segments
-from hemline.instances import Instance
+from hemline.instances import Instance, attribute_ids
 from hemline.labels import LabelSpace
 from hemline.masks import Mask, box
 
@@ -141,6 +141,7 @@ def truth_of(sample: Sample, space: LabelSpace) -> list[Instance]:
     shown = np.array([category.shown for category in space.categories])
     may_be = sample.targets[:, :num] != 0                                    # (S, C): what no garment covers, yet
     may_be[np.bincount(sample.segments.ravel(), minlength=len(may_be)) == 0] = False
+    ids = attribute_ids(space)
     drawn = []
     for region in (region for region in sample.regions if region.drawn and not region.doubt):
         is_one = np.flatnonzero((region.labels[:num] == 1) & shown)
@@ -148,7 +149,7 @@ def truth_of(sample: Sample, space: LabelSpace) -> list[Instance]:
         if len(is_one) == 1:
             category = space.categories[is_one[0]]
             may_be[own, category.index] = False
-            said = {x.id for x in space.labels if x.shown and region.labels[x.index] == 1}
+            said = {ids[x.name] for x in space.labels if x.shown and region.labels[x.index] == 1}
             drawn.append(instance(_mask(sample, own), category.id, frozenset(said)))
     crowds: dict[tuple[int, ...], Instance] = {}
     for category in (category for category in space.categories if category.shown):
