@@ -165,8 +165,7 @@ def test_a_garment_that_no_instance_meets_is_missed() -> None:
 def test_attributes_of_one_number_in_two_groups_are_two() -> None:
     """Stripe and winter both have number 0: who says winter has not said stripe."""
     def winter(number: int) -> Detections:
-        coat, shoe = (COAT, (0, 8, 32, 24), 0.9, {5: 5.0}), (SHOE, (0, 24, 32, 32), 0.8, {})
-        return detections(coat, shoe)  # type: ignore[arg-type]  # tuples of literals
+        return detections((COAT, (0, 8, 32, 24), 0.9, {5: 5.0}), (SHOE, (0, 24, 32, 32), 0.8, {}))
 
     assert Vocabulary.of(SPACE).attributes == {"stripe": "stripe", 1: "dot", "winter": "winter"}
     samples = [striped(number, 1) for number in (1, 3, 5)]

@@ -57,8 +57,8 @@ def photo() -> np.ndarray:
 
 
 def test_a_run_stores_the_thresholds_that_it_chose(tmp_path: Path) -> None:
-    drawn = ["data.0.count=12", "validation=0.5", "epochs=1", "batch_size=4", "workers=0", f"out={tmp_path}", "device=cpu"]
-    metadata = read_metadata(train(load_config("mask_rcnn", [*SMALL, *drawn])))
+    drawn = ["data.0.count=12", "validation=0.5", "epochs=1", "batch_size=4", "workers=0", "device=cpu"]
+    metadata = read_metadata(train(load_config("mask_rcnn", [*SMALL, *drawn, f"out={tmp_path}"])))
     assert metadata.finds == "instances"
     assert len(metadata.instance_scores) == len(metadata.instance_areas) == 5
     assert metadata.instance_scores == tuple(metadata.metrics["instance_scores"])

@@ -20,7 +20,19 @@ import msgspec
 from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
 
 from hemline.borders import are_rles, rle_of_borders
-from hemline.data._coco_json import Annotation, Id, Image, Number, Word, Words, decode, decoded, mapped, read_words, without_mark
+from hemline.data._coco_json import (
+    Annotation,
+    Id,
+    Image,
+    Number,
+    Word,
+    Words,
+    decode,
+    decoded,
+    mapped,
+    read_words,
+    without_mark,
+)
 from hemline.data._coco_rows import NOTHING, size_of
 from hemline.errors import DataError, in_short
 from hemline.instances import RLE, Instance, ScoredPhoto, Vocabulary, groups_of
