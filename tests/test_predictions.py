@@ -1,6 +1,7 @@
 """`evaluate --predictions`: anybody's answers in a file, beside the truth's."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -320,6 +321,22 @@ def small(rows, size=(1024, 512)):
     large = mask[(np.arange(size[0]) * 20 + 10) // size[0]][:, (np.arange(size[1]) * 10 + 5) // size[1]]
     turns = np.flatnonzero(np.diff(large.ravel(order="F").astype(np.int8), prepend=0, append=0))
     return " ".join(f"{a + 1} {b - a}" for a, b in turns.reshape(-1, 2))
+
+
+def test_a_file_that_is_one_endless_line_is_refused_without_being_read_whole(tmp_path, monkeypatch):
+    """Binary files of gigabytes have no line's end."""
+    (tmp_path / "train.csv").write_text("ImageId,EncodedPixels,Height,Width,ClassId,AttributesIds\na,1 5,9,9,3,\n")
+    file = tmp_path / "submission.csv"
+    with file.open("wb") as opened:
+        opened.truncate(1 << 30)
+    monkeypatch.setattr("hemline.kaggle.LONGEST", 1 << 16)
+    tracemalloc.start()
+    ran = run("--predictions", file, "--data", f"imaterialist2020={tmp_path}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ran.exit_code == 2
+    assert "a line of more than 65,536 characters" in " ".join(ran.stderr.split())
+    assert peak < 1 << 26
 
 
 def test_a_submission(tmp_path):

@@ -25,7 +25,7 @@ import csv
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TextIO
 
 import numpy as np
 from pycocotools import mask as coco  # type: ignore[import-untyped]  # pycocotools ships no types
@@ -51,8 +51,8 @@ EMPTY = {"", "nan", "NaN"}
 """What an empty cell holds, as Kaggle and as pandas write it."""
 NAMED = 5
 """Wrong rows that a message names."""
-LONGEST_CELL = 1 << 26
-"""Characters; a mask of a large photo has some hundred thousand."""
+LONGEST = 1 << 26
+"""Characters of a line or a cell; a mask of a large photo has some hundred thousand."""
 
 
 def submission_size(height: int, width: int, year: Year) -> tuple[int, int]:
@@ -145,6 +145,18 @@ def read_truth(path: Path, year: Year, names: Collection[str] | None = None) -> 
     return photos
 
 
+def lines_of(file: TextIO) -> Iterator[str]:
+    """The lines of a table.
+
+    Raises:
+        csv.Error: one is so long that this is no table.
+    """
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise csv.Error(f"a line of more than {LONGEST:,} characters")
+        yield line
+
+
 def _instance(rle: RLE, category: int, attributes: frozenset[int | str]) -> Instance:
     x, y, width, height = coco.toBbox(rle).tolist()
     return Instance(category, rle, (x, y, width, height), attributes)
@@ -175,10 +187,10 @@ class _Table:
 
     def rows(self, wanted: Callable[[str], bool]) -> Iterator[_Row]:
         """The rows of the photos that are wanted."""
-        before = csv.field_size_limit(LONGEST_CELL)
+        before = csv.field_size_limit(LONGEST)
         try:
             with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                lines = csv.reader(file)
+                lines = csv.reader(lines_of(file))
                 head = [name.strip() for name in next(lines, [])]
                 if missing := [name for name in self.columns if name not in head]:
                     raise DataError(

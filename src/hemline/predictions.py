@@ -16,7 +16,7 @@ from hemline.data.fashionpedia import FILES
 from hemline.errors import ConfigError, DataError, in_short
 from hemline.instance_report import InstanceReport, ScoreName, instance_report
 from hemline.instances import Instance, ScoredPhoto, Vocabulary
-from hemline.kaggle import LONGEST_CELL, SPACES, Year, read_submission, read_truth
+from hemline.kaggle import LONGEST, SPACES, Year, lines_of, read_submission, read_truth
 from hemline.labels import load_label_space
 
 KAGGLE: dict[str, tuple[Year, ScoreName]] = {
@@ -114,10 +114,10 @@ def _image_ids(file: Path) -> set[str]:
     Raises:
         DataError: it cannot be read, or names none.
     """
-    before = csv.field_size_limit(LONGEST_CELL)
+    before = csv.field_size_limit(LONGEST)
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            rows = csv.DictReader(lines)
+            rows = csv.DictReader(lines_of(lines))
             asked = {row["ImageId"].strip() for row in rows if row.get("ImageId")}
     except (OSError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read ({in_short(error)})") from error
