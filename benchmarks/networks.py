@@ -52,6 +52,8 @@ NOTES = """
 - **Parameters and multiply-adds** of trunk and mask head, for one photo of {height} x {width} and the {classes} mask
   classes of `street`. Not counted: the label head, which all have alike, and what some have in training alone.
 - **Time** of one photo on a CPU, in multiples of `{default}`'s: {time}
+- **Networks without a stride** find garments one by one. They are counted and timed where they look at as many boxes
+  and draw as many masks as they may; a photo of a few garments costs far less.
 - **Mean IoU**: {budget}
 
 Written by `uv run benchmarks/networks.py`.
