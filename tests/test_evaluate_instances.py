@@ -115,7 +115,8 @@ def test_a_pixel_is_the_surest_instance_and_the_unsure_are_nothing() -> None:
     assert (classes[8:] == 1).all()
     lower = InstancesAnswer(detections((COAT, (0, 0, 8, 8), 0.4, {})), frame, metadata(instance_scores=(0.3, 0.3, 0.3)))
     assert (lower.class_map((COAT, SHOE))[:8, :8] == 1).all()                # what the weights' thresholds let pass
-    assert not InstancesAnswer(lower.detections, frame, metadata()).class_map((COAT, SHOE)).any()
+    unchosen = InstancesAnswer(lower.detections, frame, metadata(finds="instances"))
+    assert not unchosen.class_map((COAT, SHOE)).any()
     assert not lower.class_map((SHOE,)).any()
     assert len(answer.found) == 3
 

@@ -191,7 +191,7 @@ def test_the_answer_is_a_garment_an_instance_and_masks_may_overlap() -> None:
     boxes = np.array([[0, 8, 16, 16], [8, 8, 24, 24], [2, 16, 10, 20]], np.float32)
     found = Arrays(boxes, np.array([COAT, SHOE, COAT]), np.array([0.9, 0.8, 0.7], np.float32), masks, labels)
     photo = np.zeros((64, 128, 3), np.uint8)
-    result = read_detections(found, frame, metadata(), photo, name="p")
+    result = read_detections(found, frame, metadata(finds="instances"), photo, name="p")
     assert [(g.category, g.box, round(g.score, 3)) for g in result.garments] == [
         ("shoe", (32, 0, 64, 64), 0.8), ("coat", (0, 0, 64, 32), 0.9), ("coat", (8, 32, 16, 16), 0.7),
     ]  # fmt: skip
@@ -205,6 +205,9 @@ def test_the_answer_is_a_garment_an_instance_and_masks_may_overlap() -> None:
         found, frame, metadata(instance_scores=(0.75, 0.0, 0.0), instance_areas=(0.0, 0.6, 0.0)), photo, name="p"
     )
     assert [(g.category, round(g.score, 1)) for g in strict.garments] == [("coat", 0.9)]
+    less = found._replace(scores=found.scores / 1.7)
+    unsure = read_detections(less, frame, metadata(finds="instances"), photo, name="p")
+    assert [round(g.score, 2) for g in unsure.garments] == [0.53], "where nothing was chosen, more likely than not"
 
 
 @pytest.mark.parametrize("box", [[-4, -4, 0, 0], [5, 5, 5, 9], [40, 8, 60, 20], [3, 3, 3.01, 3.01]])

@@ -22,9 +22,6 @@ from hemline.photo import Frame
 from hemline.result import Result, read_answer, read_detections
 from hemline.runtime import Detections
 
-DRAWN = 0.5
-"""Least score of an instance that counts in the map of classes, for weights whose `instance_scores` are not known."""
-
 
 class Said(NamedTuple):
     """What was answered of one garment."""
@@ -161,10 +158,9 @@ class InstancesAnswer:
 
     def class_map(self, layer: Sequence[int]) -> NDArray[np.intp]:
         """(H, W) what each pixel is among the classes of a layer: the surest instance that covers it."""
-        least = 0.0 if self.metadata.instance_scores else DRAWN
         classes = np.zeros(self._size, np.intp)
         for one in reversed(self._reported):
-            if one.category in layer and one.score >= least:
+            if one.category in layer:
                 x, y, width, height = one.box
                 classes[y : y + height, x : x + width][one.crop] = 1 + layer.index(one.category)
         return classes

@@ -22,6 +22,9 @@ from hemline.thresholds import NEVER
 MASK_PROBABILITY = 0.5
 """Above it, a pixel within a found box is the garment."""
 
+LIKELY = 0.5
+"""Least score of an instance that is reported by weights whose least scores were never chosen."""
+
 
 class Found(NamedTuple):
     """One garment, before thresholds choose."""
@@ -96,11 +99,13 @@ def reported(found: Sequence[Found], metadata: Metadata, size: tuple[int, int]) 
 
     Args:
         found: Garments.
-        metadata: Of the weights; `instance_scores` and `instance_areas` count.
+        metadata: Of the weights; `instance_scores` and `instance_areas` count. Where no scores were chosen, a network
+            that finds instances must be `LIKELY` right.
         size: (H, W) of the photo.
     """
-    everything = (0.0,) * len(metadata.labels.categories)
-    scores, areas = metadata.instance_scores or everything, metadata.instance_areas or everything
+    count = len(metadata.labels.categories)
+    usual = LIKELY if metadata.finds == "instances" else 0.0
+    scores, areas = metadata.instance_scores or (usual,) * count, metadata.instance_areas or (0.0,) * count
     return [
         one for one in found
         if NEVER > scores[one.category] <= one.score
