@@ -1,6 +1,5 @@
 """Kaggle's scores: cases told by hand, and a slow second way on wild ones."""
 
-import time
 from itertools import product
 
 import numpy as np
@@ -220,23 +219,3 @@ def test_beside_a_slow_second_way(seed, apart):
     photos = wild(seed, apart)
     assert kaggle2019_score(photos).mean == pytest.approx(plain_2019(photos), abs=1e-12)
     assert kaggle2020_score(photos).mean == pytest.approx(plain_2020(photos), abs=1e-12)
-
-
-@pytest.mark.slow
-def test_a_validation_set_takes_seconds():
-    rng = np.random.default_rng(0)
-    photos = []
-    for _ in range(1158):
-        def ellipse():
-            y, x = np.ogrid[:512, :512]
-            (cy, cx), (ry, rx) = rng.integers(60, 450, 2), rng.integers(8, 150, 2)
-            mask = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
-            return of_mask(mask, int(rng.integers(46)), rng.permutation(294)[:4].tolist())
-
-        pool = [ellipse() for _ in range(10)] if len(photos) < 20 else photos[len(photos) % 20].truth
-        found = [pool[i] for i in rng.integers(0, len(pool), 100)]
-        photos.append(photo(pool, found, (512, 512)))
-    begun = time.monotonic()
-    kaggle2019_score(photos)
-    kaggle2020_score(photos)
-    assert time.monotonic() - begun < 30
