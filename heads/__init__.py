@@ -27,7 +27,6 @@ An **instance head** reads the same features, finds garments one by one, and com
         map_channels: list[int]                                        # channels of Instances.maps, shallow to deep
         def forward(self, features, frames: Tensor) -> Instances: ...  # frames: where each photo lies on its canvas
         def loss(self, features, frames, targets: list[Target]) -> tuple[dict[str, Tensor], list[Tensor]]: ...
-        def maps(self, features) -> list[Tensor]: ...                  # Instances.maps alone
         def dry_run(self, features) -> None: ...                       # for `hemline models`, on torch's meta device
 
 What a photo answers depends on no other photo of its batch, and no box leaves its photo. Losses are finite and reach

@@ -110,10 +110,6 @@ class InstanceHead(nn.Module):
         """
         raise NotImplementedError
 
-    def maps(self, features: list[Tensor]) -> list[Tensor]:
-        """`Instances.maps` alone."""
-        raise NotImplementedError
-
     def dry_run(self, features: list[Tensor]) -> None:
         """Whatever costs in one answer at the most garments it can hold, without choosing any: to count its work."""
         raise NotImplementedError

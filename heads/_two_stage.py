@@ -220,11 +220,6 @@ class TwoStage(InstanceHead):
         losses["masks"] = self._mask_loss(levels, sampled, targets)
         return losses, [levels[i] for i in self.map_levels]
 
-    def maps(self, features: list[Tensor]) -> list[Tensor]:
-        """As of every instance head."""
-        levels = self.levels(features)
-        return [levels[i] for i in self.map_levels]
-
     def dry_run(self, features: list[Tensor]) -> None:
         """As of every instance head."""
         levels = self.levels(features)

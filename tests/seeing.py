@@ -28,20 +28,17 @@ class Seeing(InstanceHead):
         self.targets: list[Target] = []
 
     def forward(self, features: list[Tensor], frames: Tensor) -> Instances:
-        return Instances([self._find(photo) for photo in features[0]], self.maps(features))
+        return Instances([self._find(photo) for photo in features[0]], maps_of(features, self.weight))
 
     def loss(
         self, features: list[Tensor], frames: Tensor, targets: list[Target]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         self.targets = targets
         known = [one for one in targets if one.known]
-        return {"count": self.weight * sum(len(one.boxes) for one in known) / max(1, len(known))}, self.maps(features)
-
-    def maps(self, features: list[Tensor]) -> list[Tensor]:
-        return [nn.functional.avg_pool2d(features[0] * self.weight, stride) for stride in (4, 32)]
+        return {"count": self.weight * sum(len(one.boxes) for one in known) / max(1, len(known))}, maps_of(features, self.weight)
 
     def dry_run(self, features: list[Tensor]) -> None:
-        self.maps(features)
+        maps_of(features, self.weight)
 
     def _find(self, photo: Tensor) -> Detections:
         classes, masks = [], []
@@ -74,6 +71,11 @@ class Reading(Seeing):
     def _find(self, photo: Tensor) -> Detections:
         found = super()._find(photo)
         return found._replace(attributes=10.0 * found.classes[:, None] + torch.arange(self.num_attributes))
+
+
+def maps_of(features: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """What the head has label heads pool."""
+    return [nn.functional.avg_pool2d(features[0] * weight, stride) for stride in (4, 32)]
 
 
 def seeing(space: LabelSpace, head: type[InstanceHead] = Seeing) -> InstanceNetwork:

@@ -108,8 +108,6 @@ def test_what_is_found_has_the_forms_of_the_contract(name):
             assert one.attributes is None
     assert [x.shape[1] for x in maps] == head.map_channels
     assert max(x.shape[2] for x in maps) >= SIZE[0] / 8, "a label head needs a map at stride 8 or finer"
-    with torch.inference_mode():
-        assert all(torch.equal(x, y) for x, y in zip(maps, head.maps(features), strict=True))
 
 
 @pytest.mark.parametrize("truth", TARGETS)

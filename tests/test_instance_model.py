@@ -17,7 +17,7 @@ from hemline.labels import load_label_space
 from hemline.photo import Canvas, Frame, place
 from hemline.result import read_detections
 from hemline.runtime import Detections as Arrays
-from tests.seeing import Reading, Seeing, seeing
+from tests.seeing import Reading, Seeing, maps_of, seeing
 from tests.toy import CAPE, COAT, NUM_LABELS, SHOE, SPACE, STRIPE, WINTER, metadata, picture, said
 
 TOP, BOTTOM = slice(0, 16), slice(24, 32)
@@ -65,7 +65,7 @@ def test_labels_of_an_instance_are_pooled_under_its_own_mask() -> None:
     network, placed, found = answer(picture(0, (COAT, TOP, ALL), (SHOE, BOTTOM, ALL)))
     assert found.labels.shape == (3, NUM_LABELS)
     assert found.classes.tolist() == [COAT, SHOE]
-    maps = network.head.maps(network.backbone(torch.from_numpy(placed.pixels[None])))
+    maps = maps_of(network.backbone(torch.from_numpy(placed.pixels[None])), torch.ones(()))
     for i, rows in enumerate((ALL, TOP, BOTTOM)):
         mask = torch.zeros(1, 1, 32, 32)
         mask[0, 0, rows] = 1
