@@ -35,7 +35,8 @@ class Seeing(InstanceHead):
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         self.targets = targets
         known = [one for one in targets if one.known]
-        return {"count": self.weight * sum(len(one.boxes) for one in known) / max(1, len(known))}, maps_of(features, self.weight)
+        count = sum(len(one.boxes) for one in known) / max(1, len(known))
+        return {"count": self.weight * count}, maps_of(features, self.weight)
 
     def dry_run(self, features: list[Tensor]) -> None:
         maps_of(features, self.weight)
