@@ -15,13 +15,12 @@ from torch.nn import functional as F
 
 from hemline import runtime
 from hemline.backbone import Backbone
+from hemline.found import MASK_PROBABILITY
 from hemline.heads import InstanceHead, MultiLabel
 from hemline.heads._blocks import area_resize
 from hemline.heads._instances import Detections
 from hemline.labels import LabelSpace
 
-MASK_PROBABILITY = 0.5
-"""Above it, a pixel within a found box is the garment."""
 AT_A_TIME = 16
 """Masks that lie on the canvas at a time."""
 FAR = 1e4

@@ -15,9 +15,10 @@ from hemline._regions import LEAST_RIVALRY
 from hemline.backbone import Backbone
 from hemline.config import Config
 from hemline.errors import ConfigError, in_short
+from hemline.found import MASK_PROBABILITY
 from hemline.heads import HEADS, Auxiliary, Dense, InstanceHead, MultiLabel
 from hemline.heads._blocks import area_resize
-from hemline.instance_model import MASK_PROBABILITY, InstanceNetwork
+from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
 
 
