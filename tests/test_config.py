@@ -105,7 +105,7 @@ def test_a_recipe_without_data_trains_on_drawn_figures(recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("epoch=3", "epoch: unknown key; did you mean epochs?"),
+        ("epoch=3", "epoch: unknown key; did you mean epochs or freeze_epochs?"),
         ("epochs=true", "epochs: expected a whole number, not True"),  # a bool is an int in Python
         ("epochs=0", "epochs: must be 1 or more, not 0"),
         ("epochs=", "epochs: expected a whole number, not nothing"),

@@ -26,7 +26,7 @@ from hemline.labels import load_label_space
 from hemline.losses import JointLoss
 from hemline.model import build
 from hemline.predict import slug
-from hemline.train import weighted_sum
+from hemline.task_weights import weighted_sum
 
 SIZE = (40, 30)
 IDS = np.zeros(SIZE, np.uint8)
@@ -366,7 +366,7 @@ def test_two_steps_of_training(tmp_path, tiny_config):
     optimizer = torch.optim.AdamW(loss.parameters(), lr=1e-3)
     totals = []
     for batch in batches(make_loader(sources, EpochSampler(sources, batch_size=4, seed=0), config, pin_memory=False)):
-        total = weighted_sum({name: term.mean() for name, term in loss(batch).items()}, config)
+        total = weighted_sum({name: term.mean() for name, term in loss(batch).items()}, config.loss)
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

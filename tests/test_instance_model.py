@@ -11,12 +11,13 @@ from hemline.data.synthetic import Synthetic
 from hemline.found import of_detections
 from hemline.heads import Detections, InstanceHead
 from hemline.heads._two_stage import TwoStage
-from hemline.instance_losses import INSTANCES, InstanceLoss, boxes_of, targets_of
+from hemline.instance_losses import InstanceLoss, boxes_of, targets_of
 from hemline.instance_model import FAR, InstanceNetwork, frames_of, lay
 from hemline.labels import load_label_space
 from hemline.photo import Canvas, Frame, place
 from hemline.result import read_detections
 from hemline.runtime import Detections as Arrays
+from hemline.task_weights import INSTANCES
 from tests.seeing import Reading, Seeing, maps_of, seeing
 from tests.toy import CAPE, COAT, NUM_LABELS, SHOE, SPACE, STRIPE, WINTER, metadata, picture, said
 

@@ -15,7 +15,8 @@ from hemline.config import Config, load_config
 from hemline.data.sample import UNKNOWN, Sample
 from hemline.data.synthetic import Synthetic
 from hemline.errors import StoppedError
-from hemline.train import StepReport, train
+from hemline.train import train
+from hemline.watch import EpochReport, StepReport
 
 SMALL = [
     "backbone.name=test_efficientnet", "backbone.pretrained=false", "canvas=[64,64]", "head.width=8",
@@ -34,7 +35,9 @@ class Watch:
 
     def begin(self, *_: object) -> None: ...
     def weighed(self, *_: object) -> None: ...
-    def validated(self, *_: object) -> None: ...
+    def epoch(self, report: EpochReport) -> None: ...
+
+    def end(self) -> None: ...
 
     def step(self, report: StepReport) -> None:
         self.steps.append(report)

@@ -14,7 +14,8 @@ from hemline.train import train
 
 SMALL = [
     "backbone.name=test_efficientnet", "backbone.pretrained=false", "backbone_lr_scale=1", "canvas=[128,96]",
-    "data.0.canvas=[128,96]", "data.0.count=8", "validation=0", "batch_size=4", "lr=3e-3", "ema=0.9", "workers=0",
+    "data.0.canvas=[128,96]", "data.0.count=8", "validation=0", "batch_size=4", "lr=3e-3",
+    "model_ema_decay=0.9", "workers=0",
     "augment={flip: 0, crop: 0, scale: [1, 1], rotate: 0, colour: 0}", "device=cpu",
     "head.width=32", "head.box_hidden=64", "head.proposals=100", "head.proposals_in_training=200", "head.sampled=64",
 ]  # fmt: skip

@@ -12,7 +12,6 @@ from hemline.config import Loss
 from hemline.data.sample import EITHER, PREDICTED, WHOLE_PHOTO, Batch
 from hemline.labels import LabelSpace
 from hemline.losses import (
-    CHOICE,
     JointLoss,
     MaskTargets,
     answers,
@@ -24,6 +23,7 @@ from hemline.losses import (
     segment_shares,
 )
 from hemline.mask_losses import Areas, Term, bce, cross_entropy, dice
+from hemline.task_weights import CHOICE
 
 SPACE = LabelSpace.from_dict(
     {

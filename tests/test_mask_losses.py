@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hemline.config import Config, Loss, load_config
+from hemline.config import Loss, load_config
 from hemline.data.augment import place_sample
 from hemline.data.sample import EITHER, collate
 from hemline.data.synthetic import Synthetic
 from hemline.errors import ConfigError
 from hemline.labels import load_label_space
-from hemline.losses import AUXILIARY, JointLoss, answers, mask_scores, mask_targets, rival_areas
+from hemline.losses import JointLoss, answers, mask_scores, mask_targets, rival_areas
 from hemline.mask_losses import (
     Answers,
     Areas,
@@ -32,7 +32,7 @@ from hemline.mask_losses import (
     softmax_focal,
     tversky,
 )
-from hemline.train import weighted_sum
+from hemline.task_weights import AUXILIARY, weighted_sum
 
 LOGITS = torch.tensor([[[[2.0, 0], [0, 1]], [[0, 1], [0, 3]], [[1, 0], [2, 0]]]])
 TARGET = torch.tensor([[[0, 1], [2, 1]]])
@@ -346,7 +346,7 @@ def test_only_what_has_a_weight_is_computed_and_all_of_it_is_summed(batch, exclu
         assert {term for term in terms if term.split()[-1] in EVERY.of_masks()} == asked
         means = {term: value.mean() for term, value in terms.items()}
         expected = 2 * (means[name] + 0.5 * 2 * means[f"{AUXILIARY}0 {name}"])
-        assert weighted_sum(means, Config(name="x", epochs=1, loss=loss)).item() == pytest.approx(expected.item())
+        assert weighted_sum(means, loss).item() == pytest.approx(expected.item())
 
 
 def test_mixed_precision_stops_before_the_losses(batch):

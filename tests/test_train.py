@@ -44,8 +44,11 @@ class Record:
         if self.at == (report.epoch, report.step):
             self.do()
 
-    def validated(self, epoch, report, best):
-        self.epochs.append((epoch, best))
+    def epoch(self, report):
+        self.epochs.append((report.epoch, report.best))
+
+    def end(self):
+        self.ended = True
 
 
 def test_a_run_leaves_what_it_promises(config, tmp_path):
@@ -91,7 +94,8 @@ from hemline.train import train
 class Stop:
     steps = 0
     def begin(self, *_): pass
-    def validated(self, *_): pass
+    def epoch(self, *_): pass
+    def end(self): pass
     def step(self, report):
         self.steps += 1
         if (report.epoch, report.step) == (1, 2):
@@ -217,7 +221,7 @@ def test_starting_from_weights_keeps_what_fits(config):
     first = train(replace(config, epochs=1))
     state, _ = load(first)
     wider = replace(config.label_head, hidden=20)
-    frozen = replace(config, name="next", init=str(first), epochs=1, lr=1e-12, ema=0.0, label_head=wider)
+    frozen = replace(config, name="next", init=str(first), epochs=1, lr=1e-12, model_ema_decay=0.0, label_head=wider)
     after, _ = load(train(frozen))
     weight = "mask_head.classifier.weight"
     torch.testing.assert_close(after[weight], state[weight], rtol=0, atol=1e-5)
@@ -237,7 +241,7 @@ def test_another_label_space_keeps_what_was_learnt_of_the_same_words(config, tmp
     space["alike"] = []
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(space))
     own = replace(config, labels=str(tmp_path / "own.yaml"))
-    after, other = load(train(replace(own, name="next", init=str(first), lr=1e-12, ema=0.0, epochs=1)))
+    after, other = load(train(replace(own, name="next", init=str(first), lr=1e-12, model_ema_decay=0.0, epochs=1)))
     for layer in ("mask_head.classifier", "label_head.classifiers.0"):
         for kind in ("weight", "bias"):
             old, new = state[f"{layer}.{kind}"], after[f"{layer}.{kind}"]
@@ -275,7 +279,7 @@ def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(con
     assert {group["weight_decay"] for group in state["optimizer"]["param_groups"]} == {0.0, 0.125}
     kept = (tmp_path / "tiny/config.yaml").read_text()
     narrow = replace(config, epochs=3, label_head=replace(config.label_head, hidden=9))
-    with pytest.raises(WeightsError, match="size mismatch for label_head"):
+    with pytest.raises(WeightsError, match="size mismatch for network.label_head"):
         train(narrow, resume=True)
     assert (tmp_path / "tiny/config.yaml").read_text() == kept
     with pytest.raises(WeightsError, match="no run to resume"):

@@ -11,43 +11,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from hemline._lookups import unknown_here
-from hemline._reading import Rule, describe, nearest, plain, read_block, read_yaml, set_override
+from hemline._reading import describe, nearest, plain, read_block, read_yaml, set_override
+from hemline._rules import (
+    Count,
+    Degrees,
+    FileName,
+    OpenShare,
+    PartShare,
+    Positive,
+    Processes,
+    Rate,
+    Seed,
+    Share,
+    Size,
+    Text,
+    Times,
+    Weight,
+    Zoom,
+)
 from hemline.errors import ConfigError
-
-Text = Annotated[str, Rule("a text that says something", lambda text: bool(text.strip()))]
-FileName = Annotated[
-    str,
-    Rule(
-        "one name of a file, without / or \\, of 200 bytes at most",
-        lambda x: x.strip(" .") != "" and not set(x) & set("/\\\0") and len(x.encode(errors="replace")) <= 200,
-    ),
-]
-Count = Annotated[int, Rule("1 or more", lambda x: x >= 1)]
-Seed = Annotated[int, Rule("between 0 and 2^63 - 1", lambda x: 0 <= x < 2**63)]
-Processes = Annotated[int, Rule("between 0 and 256", lambda x: 0 <= x <= 256)]
-Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
-Rate = Annotated[float, Rule("above 0 and at most 10", lambda x: 0 < x <= 10)]
-Times = Annotated[float, Rule("above 0 and at most 1000", lambda x: 0 < x <= 1000)]
-Weight = Annotated[float, Rule("0 or more", lambda x: x >= 0)]
-Share = Annotated[float, Rule("between 0 and 1", lambda x: 0 <= x <= 1)]
-PartShare = Annotated[float, Rule("at least 0 and below 1", lambda x: 0 <= x < 1)]
-OpenShare = Annotated[float, Rule("above 0 and below 1", lambda x: 0 < x < 1)]
-SomeShare = Annotated[float, Rule("above 0 and at most 1", lambda x: 0 < x <= 1)]
-Gamma = Annotated[float, Rule("0, or 1 or more", lambda x: x == 0 or x >= 1)]
-Degrees = Annotated[float, Rule("between 0 and 180 degrees", lambda x: 0 <= x <= 180)]
-Zoom = Annotated[
-    tuple[float, float], Rule("two factors above 0, the smaller first", lambda x: 0 < x[0] <= x[1])
-]
-Size = Annotated[
-    tuple[int, int],
-    Rule(
-        "height and width in multiples of 32, 4096 at most",
-        lambda x: all(32 <= side <= 4096 and side % 32 == 0 for side in x),
-    ),
-]
+from hemline.loss_config import Loss as Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,87 +126,6 @@ class Augment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
-    """Weights of the losses in the one visible sum; a loss of weight 0 is not computed.
-
-    Those of masks stand with their formulas and papers in `hemline.mask_losses`; what is not known of a pixel counts in
-    none. `cross_entropy`, `bootstrapped` and `ohem` are of the softmax over the classes that compete and nobody. The
-    rest are of each class for itself (sigmoid), or, where `masks` is `exclusive`, of that softmax too, where nobody is
-    a class like the others.
-    """
-
-    bce: Weight = 1.0
-    """Binary cross-entropy of the masks. Not for exclusive ones."""
-    dice: Weight = 1.0
-    """Dice loss of the masks, in V-Net's form, with squares; for the form without take `tversky`."""
-    cross_entropy: Weight = 0.0
-    """Cross-entropy of the one class, or none, that answers each pixel; with class weights it is divided by the sum of
-    the pixels' weights, as torch does."""
-    focal: Weight = 0.0
-    """Focal loss: `bce` of each class, or where masks are exclusive `cross_entropy`, with little of pixels that are
-    already right."""
-    focal_gamma: Gamma = 2.0
-    """How little: a pixel counts (1 - the probability of its truth) ^ gamma; 0 counts all alike."""
-    focal_alpha: Share | None = None
-    """Weight of a class's own pixels, beside 1 - alpha of the others; the paper takes 0.25. Not for exclusive masks."""
-    jaccard: Weight = 0.0
-    """1 - intersection over union of the masks, a mean over the classes of each photo."""
-    generalised_dice: Weight = 0.0
-    """Dice of all classes of a photo at once, small ones weighed up by 1 / area^2."""
-    tversky: Weight = 0.0
-    """Dice without squares, where what is answered in vain and what is missed have weights of their own."""
-    tversky_alpha: Weight = 0.5
-    """Weight of what is answered in vain. With 0.5 and 0.5 it is the usual soft dice, with 1 and 1 `jaccard`."""
-    tversky_beta: Weight = 0.5
-    """Weight of what is missed."""
-    lovasz: Weight = 0.0
-    """Lovász loss: the convex extension of intersection over union, a mean over the classes of each photo."""
-    bootstrapped: Weight = 0.0
-    """Cross-entropy of the hardest pixels of each photo alone."""
-    bootstrapped_share: SomeShare = 0.0625
-    """How many: 1/16 is FRRN's 32768 of 512 x 1024."""
-    ohem: Weight = 0.0
-    """Cross-entropy of hard pixels alone: of all that are not sure of their truth, and of a share at the least."""
-    ohem_threshold: OpenShare = 0.7
-    """The probability of its truth from which a pixel is sure."""
-    ohem_share: Share = 0.0625
-    """The share of a photo's pixels, the hardest, that are counted however sure they are."""
-    category: Weight = 0.5
-    """Binary cross-entropy of the categories."""
-    attributes: Weight = 0.5
-    """Binary cross-entropy of each attribute group."""
-    choice: Weight = 0.0
-    """Cross-entropy of the one value of each group of `choice: one`."""
-    auxiliary: Weight = 0.0
-    """The same losses of the masks, on each of the head's auxiliary outputs."""
-    presence: Weight = 0.0
-    """Binary cross-entropy of the head's auxiliary answer to which classes are on the photo."""
-    instances: Weight = 1.0
-    """The losses of a head that finds instances, each already weighed as the head's options say."""
-    class_weights: Literal["none", "median_frequency", "inverse", "effective_number"] = "none"
-    """How `bce`, `cross_entropy`, `focal`, `bootstrapped` and `ohem` weigh classes, by the pixels or photos of each;
-    see `hemline.data.balance`."""
-    positive_weights: Literal["none", "balanced", "root"] = "none"
-    """How `bce` weighs a class's own pixels beside all others: `balanced` by how many more the others are, 100 at most,
-    `root` by the square root of that."""
-
-    def of_masks(self) -> dict[str, float]:
-        """The weights of the losses of masks; the same weigh those of each auxiliary output."""
-        return {
-            "bce": self.bce,
-            "dice": self.dice,
-            "cross_entropy": self.cross_entropy,
-            "focal": self.focal,
-            "jaccard": self.jaccard,
-            "generalised_dice": self.generalised_dice,
-            "tversky": self.tversky,
-            "lovasz": self.lovasz,
-            "bootstrapped": self.bootstrapped,
-            "ohem": self.ohem,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class Config:
     """A training run."""
 
@@ -249,21 +154,43 @@ class Config:
     """What chooses them: `hash`, by their names; `stratified`, so that each label has its share (iterative
     stratification)."""
     augment: Augment = Augment()
-    loss: Loss = Loss()
+    loss: Loss = Loss()  # noqa: RUF009  # frozen
     batch_size: Count = 16
-    """Photos a step."""
+    """Photos a step, over all processes and pieces together: on more GPUs the same recipe gives the same training,
+    sooner."""
+    grad_accum_steps: Count = 1
+    """Pieces that the photos of a step are read in, one after the other, where they do not fit into memory at once."""
+    canvases: tuple[Size, ...] | None = None
+    """Mixed sizes: each step takes one of these instead of `canvas`, which remains that of validation and answers."""
+    opt: Text = "adamw"
+    """The optimizer: a name of `timm.optim.list_optimizers()`, such as `adamw`, `sgd`, `lamb`, `lion`."""
+    momentum: PartShare = 0.9
+    """Of optimizers that have one, such as `sgd`; AdamW's first moment."""
     lr: Rate = 1e-3
     """Peak learning rate of the heads."""
-    backbone_lr_scale: Weight = 0.3
-    """Learning rate of the trunk, as a factor of `lr`; 0 freezes it."""
+    backbone_lr_scale: Positive = 0.3
+    """Learning rate of the trunk, as a factor of `lr`."""
     weight_decay: Weight = 0.02
-    """Decoupled weight decay (AdamW)."""
+    """Weight decay of matrices and kernels; norms and biases have none."""
+    sched: Literal["cosine", "onecycle", "poly", "constant"] = "cosine"
+    """How the learning rate goes on from its peak: `cosine` and `poly` fall to zero, `onecycle` climbs to the peak for
+    30 % of all steps first, instead of `warmup`."""
+    sched_power: Positive = 0.9
+    """Of `poly`: the learning rate is the peak times (1 - the share of steps done) to this power."""
     warmup: PartShare = 0.03
     """Share of all steps in which the learning rate climbs to its peak."""
-    clip: Positive = 1.0
+    clip_grad: Positive = 1.0
     """Largest norm of the gradient."""
-    ema: PartShare = 0.998
+    model_ema_decay: PartShare = 0.998
     """Decay of the moving average of the weights, which is validated and saved; 0 averages nothing."""
+    freeze: tuple[Literal["backbone", "mask_head", "label_head"], ...] | None = None
+    """Parts that stay as they begin, their batch norm's statistics too. Of a `label_head` only what the weights of
+    `init` knew stays: new labels are learnt."""
+    freeze_epochs: Count | None = None
+    """Epochs until they learn, too; null: never."""
+    batch_norm: Literal["train", "frozen"] = "train"
+    """Whether batch norms learn and count, or stay as they begin: for a few photos a step, and for several processes
+    on CPUs. On several GPUs they count over all."""
     repeat: PartShare = 0.0
     """Photos of labels seen in less than this share of a dataset's photos are drawn more often; 0 repeats none."""
     validate_every: Count = 1
@@ -272,12 +199,17 @@ class Config:
     """One seed gives the same run."""
     workers: Processes = 2
     """Processes that read photos; 0 reads them in the main one."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """`auto`: bf16 on a GPU that has it, float32 elsewhere."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 on a GPU that has it, float32 elsewhere. fp16 scales the loss so that small gradients live."""
+    torchcompile: bool = False
+    """Compile trunk and mask head (`torch.compile`): minutes at first, then quicker steps."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
     out: Text = "runs"
     """Folder that receives the run's own folder."""
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] | None = ("tensorboard",)
+    """Who else is told how the run goes: TensorBoard's event files in the run's folder; Weights & Biases, which sends
+    them to its servers and asks for the extra `wandb`."""
     init: Text | None = None
     """Weights to start from: a `.safetensors` file, or `default` for those in the package."""
     license: Text | None = None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.report import Report
     from hemline.result import Garment, Result
     from hemline.tagger import Failure
-    from hemline.train import StepReport
+    from hemline.watch import EpochReport, StepReport
     from hemline.words_said import ScoredLabel
 
 STDOUT = "stdout"
@@ -267,7 +267,7 @@ def _progress(*, wanted: bool = True) -> Progress:
 
 
 class TrainingView:
-    """Shows how a training run goes: a bar an epoch, then a line of figures. A `hemline.train.Watcher`."""
+    """Shows how a training run goes: a bar an epoch, then a line of figures. A `hemline.watch.Watcher`."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -316,8 +316,11 @@ class TrainingView:
             self._said_at = time.monotonic()
             note(f"epoch {report.epoch + 1}/{self._epochs}  {report.step}/{report.num_steps}  {said}")
 
-    def validated(self, epoch: int, report: Report, best: bool) -> None:
+    def epoch(self, told: EpochReport) -> None:
         """Print the main figures of an epoch on a line; the tables of the last one stand in `tables`."""
+        report, epoch, best = told.report, told.epoch, told.best
+        if report is None:
+            return
         main = ("headline", "mean_iou", "pixel_accuracy", "mean_average_precision")
         figures = [
             f"{name.replace('mean_average_precision', 'AP').replace('_', ' ')} {value:.3f}"
@@ -327,6 +330,9 @@ class TrainingView:
         said = ("  best yet", "green") if best else ""
         notes().print(Text.assemble((f"epoch {epoch}/{self._epochs}  ", "bold"), "  ".join(figures), said))
         self._last = report
+
+    def end(self) -> None:
+        """Nothing is left to close."""
 
     def tables(self) -> None:
         """Print the tables of the last validation."""

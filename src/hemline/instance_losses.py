@@ -8,16 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hemline.config import Loss
 from hemline.data.sample import Batch
 from hemline.heads._instances import Target
 from hemline.instance_model import InstanceNetwork, frames_of
 from hemline.labels import LabelSpace
+from hemline.loss_config import Loss
 from hemline.losses import choice_terms, drawn_masks, label_terms, segment_shares
 from hemline.mask_losses import Term
-
-INSTANCES = "instances: "
-"""Begins the names of the terms of an instance head."""
+from hemline.task_weights import INSTANCES, TaskWeights
 
 
 def targets_of(batch: Batch, space: LabelSpace) -> list[Target]:
@@ -69,6 +67,7 @@ class InstanceLoss(torch.nn.Module):
         self.network = network
         self.space = space
         self.loss = loss
+        self.task_weights = TaskWeights(loss)
 
     def forward(self, batch: Batch) -> dict[str, Term]:
         """A batch -> the named terms: those of the head, named `INSTANCES` + theirs, then those of labels.

@@ -18,19 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hemline import mask_losses
-from hemline.config import Loss
 from hemline.data.sample import EITHER, Batch
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
+from hemline.loss_config import Loss
 from hemline.mask_losses import Answers, Areas, Term
 from hemline.model import Network
-
-CHOICE = "choice of "
-"""Begins the names of the terms of `choice_terms`."""
-AUXILIARY = "auxiliary "
-"""Begins the names of the terms of a head's auxiliary outputs."""
-PRESENCE = "presence"
-"""Names the term of `presence_term`."""
+from hemline.task_weights import AUXILIARY, CHOICE, PRESENCE, TaskWeights
 
 
 class MaskTargets(NamedTuple):
@@ -298,6 +292,7 @@ class JointLoss(torch.nn.Module):
         self.network = network
         self.space = space
         self.loss = loss
+        self.task_weights = TaskWeights(loss)
         self.class_weights = class_weights
         self.positive_weights = positive_weights
 

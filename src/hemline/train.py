@@ -1,33 +1,33 @@
 """Joint training of masks, categories and attributes.
 
     train(config)      opens the data, builds the network, and loops over epochs
-    train_epoch(...)   the loop itself
-    validate(...)      the table after each epoch
+    train_epoch(...)   one pass over the data
+    train_step(...)    one step of the optimizer
+    validate(...)      the table after an epoch
 
 A run's folder holds `config.yaml` as run, `best.safetensors` and `last.safetensors` (averaged weights with all that
-prediction needs), `state.pt` (what `--resume` needs) and `metrics.jsonl`.
+prediction needs), `state.pt` (what `--resume` needs) and `metrics.jsonl`. Started by `torchrun`, several processes
+train one network (`hemline.ranks`); the first of them writes all files.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 import yaml
 from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from hemline import __version__
 from hemline._reading import path_of
-from hemline._run import Run, stopped_by_signals
+from hemline._run import Clock, Run, epoch_report, stopped_by_signals
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
@@ -37,46 +37,19 @@ from hemline.data.loading import EpochSampler, Source, batches, described, make_
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
-from hemline.instance_losses import INSTANCES, InstanceLoss
+from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
-from hemline.losses import AUXILIARY, CHOICE, PRESENCE, JointLoss
+from hemline.losses import JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, finds_instances
+from hemline.optim import make_optimizer, make_scheduler
+from hemline.ranks import Ranks, find_ranks, joined
 from hemline.trial import starting_weights
+from hemline.watch import EpochReport, StepReport, Watcher, Watchers
 
 SAVE_EVERY = 300.0
 """Seconds between saves of the training state inside an epoch."""
-
-
-class StepReport(NamedTuple):
-    """What one step tells whoever watches."""
-
-    epoch: int
-    step: int
-    num_steps: int
-    """Steps of the epoch."""
-    losses: dict[str, float]
-    lr: float
-    photos_per_second: float
-    seconds_left: float
-    """To the end of the run, validation not counted."""
-
-
-class Watcher(Protocol):
-    """Who is told how a run goes; `hemline.console` draws it."""
-
-    def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
-        """Training starts: where its files go, on what, with how many training photos."""
-
-    def weighed(self, kind: str, weights: dict[str, float]) -> None:
-        """The recipe asks for class weights or positive weights: these are they."""
-
-    def step(self, report: StepReport) -> None:
-        """A step is done."""
-
-    def validated(self, epoch: int, report: Report, best: bool) -> None:
-        """An epoch is done and measured."""
 
 
 def train(
@@ -97,7 +70,15 @@ def train(
         StoppedError: Ctrl-C or SIGTERM; the last state is kept and `resume=True` goes on.
     """
     check(config, own_head=head is not None)
-    device = pick_device(config.device)
+    ranks = find_ranks()
+    device = pick_device(config.device, ranks.local_rank)
+    with joined(ranks, device):
+        return _train(config, head, ranks, device, resume, watcher)
+
+
+def _train(
+    config: Config, head: nn.Module | None, ranks: Ranks, device: torch.device, resume: bool, watcher: Watcher | None
+) -> Path:
     folder = path_of(config.out) / config.name
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
@@ -106,103 +87,88 @@ def train(
     network = _network(config, space, head)
     sources = open_sources(config, space)
     weights = weights_of(sources, config, space)
-    run = _set_up(config, network, space, sources, device, folder, weights)
+    run = _set_up(config, network, space, sources, device, folder, weights, ranks)
     pairs = count_pairs(sources, space)
     answered = narrowed(space, pairs)                    # what the weights will say; the data go on as they were opened
     if run.sampler.num_photos == 1 < config.batch_size:
         check(replace(config, batch_size=1), own_head=head is not None)
     if state is not None:
         run.restore(state)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out: {folder} cannot be made: {error.strerror or error}") from error
-    with whole_file(folder / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
-    if watcher is not None:
-        watcher.begin(config, folder, str(device), run.sampler.num_photos)
-        for kind, each in weights.named(space).items():
-            watcher.weighed(kind, each)
+    watchers = Watchers([each for each in (watcher,) if each is not None and ranks.first])
+    if ranks.first:
+        _write_config(config, folder)
+    watchers.begin(config, folder, str(device), run.sampler.num_photos)
+    for kind, each in weights.named(space).items():
+        watchers.weighed(kind, each)
     one_by_one = isinstance(network, InstanceNetwork)
     loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda", one_by_one=one_by_one)
-    with stopped_by_signals(run):
-        while run.epoch < config.epochs:
-            train_epoch(run, loader, config, watcher)
-            run.epoch, run.step = run.epoch + 1, 0
-            if run.epoch % config.validate_every == 0 or run.epoch == config.epochs:
-                report = validate(run, config, answered, sources)
-                best = report.headline > run.best
-                run.best = max(run.best, report.headline)
-                _write(run, config, answered, sources, report, pairs.attributes, best=best)
-                if watcher is not None:
-                    watcher.validated(run.epoch, report, best)
-            run.save()
+    try:
+        with stopped_by_signals(run):
+            while run.epoch < config.epochs:
+                last = train_epoch(run, loader, config, watchers)
+                report, best = None, False
+                if (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs:
+                    report = validate(run, config, answered, sources)
+                    best = report.headline > run.best
+                    run.best = max(run.best, report.headline)
+                told = epoch_report(run, last, report, best=best)
+                run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
+                if ranks.first:
+                    _write(run, config, answered, sources, told, pairs.attributes)
+                watchers.epoch(told)
+                run.save()
+    finally:
+        watchers.end()
     return folder / "best.safetensors"
 
 
 def train_epoch(
-    run: Run, loader: DataLoader[Batch | HemlineError], config: Config, watcher: Watcher | None
-) -> None:
-    """One pass over the data, from the step that the run stands at."""
+    run: Run, loader: DataLoader[Batch | HemlineError], config: Config, watchers: Watchers
+) -> StepReport | None:
+    """One pass over the data, from the step that the run stands at; what its last step told."""
     run.loss.train()
     run.sampler.epoch, run.sampler.start = run.epoch, run.step
-    num_steps = len(run.sampler)
-    autocast = torch.autocast(run.device.type, torch.bfloat16, enabled=_use_bf16(config, run.device))
-    begun, saved, first = time.perf_counter(), time.perf_counter(), run.step
-    for batch in batches(loader):
-        batch = batch.to(run.device)
-        with autocast:
-            losses = {name: term.mean() for name, term in run.loss(batch).items()}
-        total = weighted_sum(losses, config)
-        if not torch.isfinite(total):
-            terms = ", ".join(f"{name} {loss.item():.3g}" for name, loss in losses.items())
-            raise _diverged(run, config, f"the loss is {total.item()} ({terms})")
-        run.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
-        norm = nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip)
-        if not torch.isfinite(norm):
-            raise _diverged(run, config, f"the gradient's norm is {norm.item()}")
-        run.optimizer.step()
-        run.scheduler.step()
-        run.step += 1
-        run.average.update(run.loss.network, step=run.epoch * num_steps + run.step)
-        if watcher is not None:
-            watcher.step(_report(run, config, losses, batch, time.perf_counter() - begun, run.step - first))
-        if run.stop or time.perf_counter() - saved > SAVE_EVERY:
+    clock = Clock(run, config)
+    pieces = clock.waited_for(batches(loader))
+    report = None
+    while run.step < len(run.sampler):
+        train_step(run, pieces, config)
+        report = clock.report()
+        watchers.step(report)
+        stop, due = run.ranks.any(run.stop, clock.since_save() > SAVE_EVERY)
+        if stop or due:
             run.save()
-            saved = time.perf_counter()
-        if run.stop:
+            clock.saved()
+        if stop:
             where = f"epoch {run.epoch + 1} of {config.epochs}"
             raise StoppedError(f"stopped in {where}; --resume goes on from {run.folder}")
+    return report
 
 
-def _diverged(run: Run, config: Config, what: str) -> StoppedError:
-    kept = (run.folder / "state.pt").exists()
-    advice = "and --resume goes on from the state last kept" if kept else "and begin anew: no state is kept yet"
-    return StoppedError(
-        f"{what} at epoch {run.epoch + 1}, step {run.step + 1}: lower lr={config.lr:g} {advice}"
-    )
+def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
+    """One step of the optimizer.
 
-
-def weighted_sum(losses: dict[str, Tensor], config: Config) -> Tensor:
-    """The one sum that is trained: masks, auxiliary outputs, instances, categories, attribute groups, choices."""
-    nothing = losses["category"].new_zeros(())
-    weights = config.loss
-    of_masks = {name: weight for name, weight in weights.of_masks().items() if weight}
-    auxiliary = {name: loss for name, loss in losses.items() if name.startswith(AUXILIARY)}
-    choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
-    instances = {name: loss for name, loss in losses.items() if name.startswith(INSTANCES)}
-    others = {*of_masks, *auxiliary, *instances, PRESENCE, "category"}
-    groups = [loss for name, loss in losses.items() if name not in others and not name.startswith(CHOICE)]
-    return (
-        sum((weight * losses[name] for name, weight in of_masks.items()), nothing)
-        + weights.auxiliary * sum((of_masks[name.split()[-1]] * loss for name, loss in auxiliary.items()), nothing)
-        + weights.presence * losses.get(PRESENCE, nothing)
-        + weights.instances * sum(instances.values(), nothing)
-        + weights.category * losses["category"]
-        + weights.attributes * sum(groups, nothing)
-        + weights.choice * sum(choices, nothing)
-    )
+    Raises:
+        StoppedError: the loss or its gradient is not finite; the weights are left as they are.
+    """
+    run.optimizer.zero_grad(set_to_none=True)
+    told = []
+    for piece in range(1, config.grad_accum_steps + 1):
+        batch = next(pieces).to(run.device)
+        with nullcontext() if piece == config.grad_accum_steps else run.ranks.alone(run.model):
+            with run.autocast():
+                terms = run.model(batch)
+            losses, means = run.ranks.means(terms)
+            run.scaler.scale(run.loss.task_weights(losses) / config.grad_accum_steps).backward()
+        told.append(means)
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip_grad)
+    run.hear(list(losses), torch.stack(told).mean(0), norm, config)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.scheduler.step()
+    run.step += 1
+    run.average.update(run.loss.network, step=run.epoch * len(run.sampler) + run.step)
 
 
 def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
@@ -213,15 +179,23 @@ def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source])
     return score_network(network, sources, metadata, device=run.device)
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, number: int = 0) -> torch.device:
     """The device asked for; `auto` is the GPU where there is one.
+
+    Args:
+        name: `auto`, `cpu` or `cuda`.
+        number: Which GPU.
 
     Raises:
         DeviceError: a GPU was asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError("device=cuda: torch sees no GPU here; take device=cpu, or install a torch build for your GPU")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if number >= (here := torch.cuda.device_count()):
+        raise DeviceError(f"process {number + 1} of this machine finds {here} GPUs: start {here} processes at most")
+    return torch.device("cuda", number)
 
 
 def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Network | InstanceNetwork:
@@ -243,6 +217,7 @@ def _set_up(
     device: torch.device,
     folder: Path,
     weights: Weights,
+    ranks: Ranks,
 ) -> Run:
     network.to(device).to(memory_format=torch.channels_last)
     on_device = [None if each is None else torch.from_numpy(each).to(device, torch.float32) for each in weights]
@@ -251,35 +226,31 @@ def _set_up(
         loss = JointLoss(network, space, config.loss, *on_device)
     else:
         loss = InstanceLoss(network, space, config.loss)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, config), lr=config.lr, fused=device.type == "cuda")
+    average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
+    optimizer = make_optimizer(loss, config)
     sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
-    num_steps = config.epochs * len(sampler)
-    warmup = max(1, round(config.warmup * num_steps))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / num_steps))),
+    dtype = precision_of(config, device)
+    return Run(
+        loss=loss.to(device),
+        model=ranks.wrap(loss, device),
+        optimizer=optimizer,
+        scheduler=make_scheduler(optimizer, config, config.epochs * len(sampler)),
+        scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+        average=average,
+        sampler=sampler,
+        device=device,
+        dtype=dtype,
+        folder=folder,
+        ranks=ranks,
     )
-    average = ModelEmaV3(network, decay=config.ema, use_warmup=True)
-    return Run(loss, optimizer, scheduler, average, sampler, device, folder)
 
 
-def _parameter_groups(network: nn.Module, config: Config) -> list[dict[str, Any]]:
-    """Trunk and heads at their own rates; norms and biases without decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        trunk = name.startswith("backbone.")
-        if trunk and config.backbone_lr_scale == 0:
-            parameter.requires_grad_(False)
-            continue
-        groups.setdefault((trunk, parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": config.lr * (config.backbone_lr_scale if trunk else 1.0),
-            "weight_decay": config.weight_decay if decays else 0.0,
-        }
-        for (trunk, decays), parameters in groups.items()
-    ]
+def precision_of(config: Config, device: torch.device) -> torch.dtype:
+    """What the network computes in on a device."""
+    if config.precision == "auto":
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if on_gpu else torch.float32
+    return {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
 
 
 def _metadata(
@@ -300,31 +271,38 @@ def _metadata(
     )
 
 
+def _write_config(config: Config, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out: {folder} cannot be made: {error.strerror or error}") from error
+    with whole_file(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
 def _write(
     run: Run,
     config: Config,
     space: LabelSpace,
     sources: list[Source],
-    report: Report,
+    told: EpochReport,
     pairs: dict[str, dict[str, int]],
-    *,
-    best: bool,
 ) -> None:
-    metadata = _metadata(run, config, space, sources, report.to_dict())
-    metadata = replace(
-        metadata,
-        label_thresholds=report.label_thresholds,
-        instance_scores=report.instance_scores,
-        instance_areas=report.instance_areas,
-        pairs=pairs,
-    )
-    network: Network | InstanceNetwork = run.average.module
-    for name in ("last", "best") if best else ("last",):
-        save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)
+    """The weights of an epoch that was measured, and its line of figures."""
+    if told.report is not None:
+        metadata = replace(
+            _metadata(run, config, space, sources, told.report.to_dict()),
+            label_thresholds=told.report.label_thresholds,
+            instance_scores=told.report.instance_scores,
+            instance_areas=told.report.instance_areas,
+            pairs=pairs,
+        )
+        network: Network | InstanceNetwork = run.average.module
+        for name in ("last", "best") if told.best else ("last",):
+            save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)
     file = run.folder / "metrics.jsonl"
-    line = json.dumps({"epoch": run.epoch, **report.summary()})
     with whole_file(file) as temporary:
-        temporary.write_text("\n".join([*_lines_before(run.epoch, file), line]) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join([*_lines_before(told.epoch, file), told.line()]) + "\n", encoding="utf-8")
 
 
 def _lines_before(epoch: int, file: Path) -> list[str]:
@@ -332,25 +310,3 @@ def _lines_before(epoch: int, file: Path) -> list[str]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     opening = re.compile(r'\{"epoch": (\d+),.*\}$')
     return [line for line in lines if (found := opening.match(line)) and int(found[1]) < epoch]
-
-
-def _report(
-    run: Run, config: Config, losses: dict[str, Tensor], batch: Batch, seconds: float, done: int
-) -> StepReport:
-    num_steps = len(run.sampler)
-    left = (config.epochs - run.epoch) * num_steps - run.step
-    return StepReport(
-        epoch=run.epoch,
-        step=run.step,
-        num_steps=num_steps,
-        losses={name: loss.item() for name, loss in losses.items()},
-        lr=float(run.scheduler.get_last_lr()[-1]),
-        photos_per_second=done * len(batch.pixels) / seconds,
-        seconds_left=left * seconds / done,
-    )
-
-
-def _use_bf16(config: Config, device: torch.device) -> bool:
-    if config.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return config.precision == "bf16"

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._reading import Rule
-from hemline.config import Seed
+from hemline._rules import Seed
 from hemline.data._drawing.outfits import QUESTIONS
 from hemline.data._drawing.scenes import Drawing, Garment, draw_scene
 from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample
