@@ -236,6 +236,7 @@ def _set_up(
         pieces=config.grad_accum_steps,
         rank=ranks.rank,
         size=ranks.size,
+        canvases=config.canvases or (),
     )
     dtype = precision_of(config, device)
     return Run(

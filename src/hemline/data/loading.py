@@ -31,6 +31,8 @@ from hemline.labels import LabelSpace
 
 LEAST_PART = 1e-3
 """Share of the photo that a connected part of a class covers, to be learnt as a thing."""
+CANVAS = zlib.crc32(b"canvas")
+"""Part of the seed of what chooses canvases, so that it chooses nothing else alike."""
 
 
 class Source(NamedTuple):
@@ -57,6 +59,8 @@ class Item(NamedTuple):
     """(seed of the run, epoch, position in the epoch)."""
     source: int
     photo: int
+    canvas: tuple[int, int] | None = None
+    """Its height and width, where the recipe mixes several; None: the recipe's one."""
 
 
 def open_sources(
@@ -183,10 +187,19 @@ class EpochSampler(Sampler[list[Item]]):
         pieces: Batches that each process takes for a step.
         rank: The number of this process.
         size: How many there are.
+        canvases: Each step takes one of these; none: all have the recipe's one.
     """
 
     def __init__(
-        self, sources: Sequence[Source], *, batch_size: int, seed: int, pieces: int = 1, rank: int = 0, size: int = 1
+        self,
+        sources: Sequence[Source],
+        *,
+        batch_size: int,
+        seed: int,
+        pieces: int = 1,
+        rank: int = 0,
+        size: int = 1,
+        canvases: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.sources = sources
         self.batch_size = batch_size
@@ -194,6 +207,7 @@ class EpochSampler(Sampler[list[Item]]):
         self.pieces = pieces
         self.rank = rank
         self.size = size
+        self.canvases = canvases
         self.epoch = 0
         self.start = 0
         self.num_photos = sum(round(float(source.draws.sum())) for source in sources)
@@ -221,7 +235,18 @@ class EpochSampler(Sampler[list[Item]]):
             times = np.diff(until, prepend=np.floor(offset)).astype(int)
             drawn += [(number, source.indices[i]) for i in np.repeat(np.arange(len(times)), times)]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(drawn))
-        return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
+        canvases = [self._canvas(step) for step in range(len(self))]
+        return [
+            Item((self.seed, self.epoch, position), *drawn[i], canvases[min(position // self.batch_size, len(self) - 1)])
+            for position, i in enumerate(order)
+        ]
+
+    def _canvas(self, step: int) -> tuple[int, int] | None:
+        """That of all photos of a step, whichever process or piece reads them."""
+        if not self.canvases:
+            return None
+        generator = np.random.default_rng((self.seed, self.epoch, step, CANVAS))
+        return self.canvases[int(generator.integers(len(self.canvases)))]
 
 
 class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
@@ -245,7 +270,8 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
         salt = zlib.crc32(sample.key.encode())
-        placed = augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
+        generator = np.random.default_rng((*item.seed, salt))
+        placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
         return separate(placed, LEAST_PART) if self.one_by_one else placed
 
 
