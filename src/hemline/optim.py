@@ -20,6 +20,8 @@ CLIMB = 0.3
 ONECYCLE_BEGINS, ONECYCLE_ENDS = 1 / 25, 1 / 25e4
 """Factors of the peak at which `onecycle` begins and ends, likewise."""
 
+NOTHING_LEARNS = "freeze: nothing is left to learn; leave out a part, or batch_norm: frozen"
+
 
 def make_optimizer(module: nn.Module, config: Config) -> torch.optim.Optimizer:
     """The recipe's optimizer over all that may learn in a module whose `network` has a trunk named `backbone`.

@@ -43,7 +43,7 @@ from hemline.labels import LabelSpace
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, finds_instances
-from hemline.optim import make_optimizer, make_scheduler
+from hemline.optim import make_optimizer, schedule, set_rates
 from hemline.ranks import Ranks, find_ranks, joined
 from hemline.trial import photos_at_once, starting_weights
 from hemline.watch import EpochReport, StepReport, Watcher, Watchers
@@ -127,7 +127,7 @@ def train_epoch(
     run: Run, loader: DataLoader[Batch | HemlineError], config: Config, watchers: Watchers
 ) -> StepReport | None:
     """One pass over the data, from the step that the run stands at; what its last step told."""
-    run.loss.train()
+    run.let_learn(config)
     run.sampler.epoch, run.sampler.start = run.epoch, run.step
     clock = Clock(run, config)
     pieces = clock.waited_for(batches(loader))
@@ -152,6 +152,7 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
     Raises:
         StoppedError: the loss or its gradient is not finite; the weights are left as they are.
     """
+    set_rates(run.optimizer, run.schedule(run.steps_done))
     run.optimizer.zero_grad(set_to_none=True)
     told = []
     for piece in range(1, config.grad_accum_steps + 1):
@@ -160,16 +161,15 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
             with run.autocast():
                 terms = run.model(batch)
             losses, means = run.ranks.means(terms)
-            run.scaler.scale(run.loss.task_weights(losses) / config.grad_accum_steps).backward()
+            run.scaler.scale(run.loss.task_weights(losses, means) / config.grad_accum_steps).backward()
         told.append(means)
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip_grad)
     run.hear(list(losses), torch.stack(told).mean(0), norm, config)
     run.scaler.step(run.optimizer)
     run.scaler.update()
-    run.scheduler.step()
     run.step += 1
-    run.average.update(run.loss.network, step=run.epoch * len(run.sampler) + run.step)
+    run.average.update(run.loss.network, step=run.steps_done)
 
 
 def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
@@ -227,6 +227,7 @@ def _set_up(
         loss = JointLoss(network, space, config.loss, *on_device)
     else:
         loss = InstanceLoss(network, space, config.loss)
+    loss.to(device)
     average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
     optimizer = make_optimizer(loss, config)
     sampler = EpochSampler(
@@ -240,10 +241,10 @@ def _set_up(
     )
     dtype = precision_of(config, device)
     return Run(
-        loss=loss.to(device),
-        model=ranks.wrap(loss, device),
+        loss=loss,
+        model=loss,
         optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, config, config.epochs * len(sampler)),
+        schedule=schedule(config, config.epochs * len(sampler)),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         average=average,
         sampler=sampler,
