@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hemline.config import Config
 
-FUSED = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+FUSED: tuple[object, ...] = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
 """Those of which torch has an implementation in one kernel, which is taken on GPUs."""
 CLIMB = 0.3
 """Share of the steps of `onecycle` in which the learning rate climbs, as in torch's `OneCycleLR`."""
@@ -34,9 +34,8 @@ def make_optimizer(module: nn.Module, config: Config) -> torch.optim.Optimizer:
     on_gpu = all(parameter.is_cuda for group in groups for parameter in group["params"])
     fused = on_gpu and timm_optim.get_optimizer_info(config.opt).opt_class in FUSED  # type: ignore[attr-defined]  # public by timm's documents alone
     make = timm_optim.create_optimizer_v2  # type: ignore[attr-defined]  # likewise
-    optimizer: torch.optim.Optimizer = make(
-        groups, opt=config.opt, lr=config.lr, momentum=config.momentum, **({"fused": True} if fused else {})
-    )
+    options: dict[str, Any] = {"fused": True} if fused else {}
+    optimizer: torch.optim.Optimizer = make(groups, opt=config.opt, lr=config.lr, momentum=config.momentum, **options)
     return optimizer
 
 
@@ -97,9 +96,7 @@ def _onecycle(step: int, num_steps: int) -> float:
     return end + (begin - end) * (0.5 + 0.5 * math.cos(math.pi * done))
 
 
-def frozen(
-    network: nn.Module, config: Config, epoch: int, growing: Collection[str] = ()
-) -> set[nn.Parameter]:
+def frozen(network: nn.Module, config: Config, epoch: int, growing: Collection[str] = ()) -> set[nn.Parameter]:
     """Put what stays as it is in an epoch into evaluation mode, so that it counts and drops nothing.
 
     Args:

@@ -42,7 +42,7 @@ from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
-from hemline.model import Network, build, build_instances, finds_instances
+from hemline.model import Network, build, build_instances, compile_parts, finds_instances
 from hemline.optim import make_optimizer, schedule, set_rates
 from hemline.ranks import Ranks, find_ranks, joined
 from hemline.trial import photos_at_once, starting_weights
@@ -229,6 +229,8 @@ def _set_up(
         loss = InstanceLoss(network, space, config.loss)
     loss.to(device)
     average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
+    if config.torchcompile:
+        compile_parts(network, device)
     optimizer = make_optimizer(loss, config)
     sampler = EpochSampler(
         sources,

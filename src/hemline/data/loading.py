@@ -220,6 +220,8 @@ class EpochSampler(Sampler[list[Item]]):
         items = self._items()
         for step in range(self.start, len(self)):
             photos = items[step * self.batch_size : (step + 1) * self.batch_size]
+            if self.canvases:
+                photos = [item._replace(canvas=self._canvas(step)) for item in photos]
             for piece in range(self.pieces):
                 begin, end = (len(photos) * k // self.pieces for k in (piece, piece + 1))
                 yield photos[begin:end][self.rank :: self.size]
@@ -235,16 +237,10 @@ class EpochSampler(Sampler[list[Item]]):
             times = np.diff(until, prepend=np.floor(offset)).astype(int)
             drawn += [(number, source.indices[i]) for i in np.repeat(np.arange(len(times)), times)]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(drawn))
-        canvases = [self._canvas(step) for step in range(len(self))]
-        return [
-            Item((self.seed, self.epoch, position), *drawn[i], canvases[min(position // self.batch_size, len(self) - 1)])
-            for position, i in enumerate(order)
-        ]
+        return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
 
-    def _canvas(self, step: int) -> tuple[int, int] | None:
+    def _canvas(self, step: int) -> tuple[int, int]:
         """That of all photos of a step, whichever process or piece reads them."""
-        if not self.canvases:
-            return None
         generator = np.random.default_rng((self.seed, self.epoch, step, CANVAS))
         return self.canvases[int(generator.integers(len(self.canvases)))]
 
