@@ -14,12 +14,12 @@ from hemline.ranks import Ranks
 from hemline.train import _network, _set_up, train_step
 
 
-def begun(config: Config, folder):
+def begun(config: Config, folder, ranks=Ranks()):  # noqa: B008  # a tuple, which nobody changes
     """A run of a recipe, before its first step; an epoch has one."""
     folder.mkdir(exist_ok=True)
     space = load_label_space(config.labels)
     network = _network(config, space, None)
-    run = _set_up(config, network, space, [], torch.device("cpu"), folder, Weights(None, None), Ranks())
+    run = _set_up(config, network, space, [], torch.device("cpu"), folder, Weights(None, None), ranks)
     run.let_learn(config)
     return run
 

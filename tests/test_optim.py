@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -15,13 +16,17 @@ from hemline.errors import ConfigError, StoppedError
 from hemline.labels import load_label_space
 from hemline.model import build_instances
 from hemline.optim import frozen, schedule
-from tests.steps import batch_of, begun, same, step, weights
+from tests.steps import batch_of as placed
+from tests.steps import begun, same, step, weights
 
 
 @pytest.fixture
 def config(tiny_config):
     """Twenty steps, as `tests.steps` has them."""
-    return replace(tiny_config, epochs=20, label_head=LabelHead(hidden=16, dropout=0.0))
+    return replace(tiny_config, epochs=20, canvas=(32, 32), label_head=LabelHead(hidden=16, dropout=0.0))
+
+
+batch_of = partial(placed, canvas=(32, 32))
 
 
 def torchs(make, steps):
@@ -63,40 +68,38 @@ def test_warm_up_climbs_to_the_peak_and_onecycle_has_its_own(config):
 
 def test_rates_of_a_step(config, tmp_path):
     """The trunk's is a share of the heads'; both follow the schedule; norms and biases have no decay."""
-    config = replace(config, sched="poly", sched_power=1.0, warmup=0.0, lr=0.01, backbone_lr_scale=0.5, epochs=4)
+    config = replace(config, sched="poly", sched_power=1.0, warmup=0.0, lr=0.01, backbone_lr_scale=0.5, epochs=2)
     run = begun(config, tmp_path)
     trunk = {*run.loss.network.backbone.parameters()}
-    for done in range(4):
+    for done in range(2):
         step(run, config, batch_of(0, 1))
         for group in run.optimizer.param_groups:
             mine = [parameter in trunk for parameter in group["params"]]
             assert all(mine) or not any(mine)
-            assert group["lr"] == pytest.approx((0.005 if mine[0] else 0.01) * (1 - done / 4))
+            assert group["lr"] == pytest.approx((0.005 if mine[0] else 0.01) * (1 - done / 2))
             assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
-        assert run.lr == pytest.approx(0.01 * (1 - done / 4))
+        assert run.lr == pytest.approx(0.01 * (1 - done / 2))
 
 
 @pytest.mark.parametrize("opt", ["sgd", "lamb"])
 def test_a_resumed_run_ends_with_the_same_weights(config, opt, tmp_path):
     config = replace(config, opt=opt, sched="onecycle", loss=replace(config.loss, weighting="uncertainty"))
     whole = begun(config, tmp_path / "whole")
-    for number in range(4):
+    for number in range(3):
         step(whole, config, batch_of(number, number + 1))
-    first = begun(config, tmp_path / "first")
-    for number in range(2):
-        step(first, config, batch_of(number, number + 1))
-    first.save()
-    again = begun(replace(config, seed=5), tmp_path / "first")
-    again.restore(load_state(tmp_path / "first/state.pt"))
-    for number in range(2, 4):
-        step(again, config, batch_of(number, number + 1))
+        if number == 1:
+            whole.save()
+    again = begun(replace(config, seed=5), tmp_path / "whole")
+    assert same(weights(whole), weights(again)) != {*weights(whole)}
+    again.restore(load_state(tmp_path / "whole/state.pt"))
+    step(again, config, batch_of(2, 3))
     assert same(weights(whole), weights(again)) == {*weights(whole)}
-    assert same(weights(whole), weights(first)) != {*weights(whole)}
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
+        ("sgd", "momentum: sgd cannot have 0"),
         ("adamv", r"opt: timm has no optimizer 'adamv'.*adam"),
         ("lookahead_adam", "timm has no optimizer"),
         ("adahessian", "needs second derivatives"),
@@ -106,7 +109,7 @@ def test_a_resumed_run_ends_with_the_same_weights(config, opt, tmp_path):
     ],
 )
 def test_optimizers_that_cannot_train_here(name, says):
-    (sentence,) = _wrong_optimizer(name)
+    (sentence,) = _wrong_optimizer(name, 0.0)
     assert re.search(says, sentence), sentence
 
 
@@ -130,15 +133,15 @@ def of_norms(network):
 
 def test_frozen_parts_stay_until_they_learn(config, tmp_path):
     """Bit for bit, their average and statistics too; nothing is kept of their gradients; resumed from either side."""
-    config = replace(config, freeze=("backbone", "label_head"), freeze_epochs=2, weight_decay=0.5)
+    config = replace(config, freeze=("backbone", "label_head"), freeze_epochs=1, weight_decay=0.5)
     run = begun(config, tmp_path / "whole")
     before = weights(run)
     kept = {}
-    for number in range(4):
+    for number in range(3):
         step(run, config, batch_of(number, number + 1))
         run.save()
         kept[number + 1] = load_state(tmp_path / "whole/state.pt")
-        if number == 1:
+        if number == 0:
             still = same(before, weights(run))
             average = {f"network.{name}": x for name, x in run.average.module.state_dict().items()}
             frozen_ones = {name for name in before if name.startswith(("network.backbone.", "network.label_head."))}
@@ -150,10 +153,10 @@ def test_frozen_parts_stay_until_they_learn(config, tmp_path):
     after = weights(run)
     assert not any(name.endswith("weight") for name in frozen_ones & same(before, after))
     assert not any("running" in name for name in same(before, after))
-    for stopped in (1, 2, 3):
+    for stopped in (1, 2):
         again = begun(config, tmp_path / "again")
         again.restore(kept[stopped])
-        for number in range(stopped, 4):
+        for number in range(stopped, 3):
             step(again, config, batch_of(number, number + 1))
         assert same(after, weights(again)) == {*after}
 
@@ -180,7 +183,8 @@ def test_frozen_batch_norms_stay_and_all_else_learns(config, tmp_path):
     still = same(before, weights(run))
     norms = of_norms(run.loss.network)
     assert norms
-    assert norms == still - {"network.thresholds"}
+    assert norms <= still
+    assert not {name for name in still - norms if "classifiers" not in name and name != "network.thresholds"}
 
 
 def test_frozen_batch_norms_of_instance_networks():
@@ -200,7 +204,7 @@ def test_frozen_batch_norms_of_instance_networks():
 
 def test_pieces_of_a_step_give_the_gradient_of_the_whole(config, tmp_path):
     """As much is known of each photo here, batch norms stay, and nothing is dropped."""
-    config = replace(config, batch_norm="frozen", opt="sgd", momentum=0.0, lr=0.5, warmup=0.0, clip_grad=1e6)
+    config = replace(config, batch_norm="frozen", opt="momentum", momentum=0.0, lr=0.5, warmup=0.0, clip_grad=1e6)
     one = batch_of(3)
     others = [one._replace(pixels=batch_of(number).pixels) for number in range(4)]   # other pixels, the same truth
     whole = type(one)(*(torch.cat(parts) for parts in zip(*others, strict=True)))
@@ -220,23 +224,23 @@ def test_pieces_of_a_step_give_the_gradient_of_the_whole(config, tmp_path):
             torch.testing.assert_close(state[name], tensor, rtol=0, atol=2e-6)
 
 
-def test_a_step_that_overflows_fp16_is_skipped_and_the_next_ones_are_not(config, tmp_path, monkeypatch):
-    config = replace(config, precision="fp16", warmup=0.0)
+@pytest.mark.parametrize("precision", ["float32", pytest.param("fp16", marks=pytest.mark.slow)])
+def test_a_step_that_overflows_is_skipped_and_the_next_one_is_not(config, precision, tmp_path, monkeypatch):
+    """Also with a scale so large that a loss in float32 overflows: fp16 is slow on CPUs."""
+    config = replace(config, precision=precision, warmup=0.0)
     run = begun(config, tmp_path)
-    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60, backoff_factor=2.0**-24)
+    assert run.scaler.is_enabled() == (precision == "fp16")
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-116)
     before = weights(run)
-    norms = of_norms(run.loss.network)
     step(run, config, batch_of(0, 1))
     learnt = {name for name, _ in run.loss.named_parameters()}
     assert learnt <= same(before, weights(run))
-    assert {"network." + name for name, _ in run.average.module.named_parameters()} <= learnt
     assert all(torch.equal(x, before["network." + name]) for name, x in run.average.module.named_parameters())
-    assert run.scaler.get_scale() == 2.0**36
-    assert run.steps_done == 1
-    for number in range(1, 4):
-        step(run, config, batch_of(number, number + 1))
-    assert run.scaler.get_scale() < 2.0**36
-    assert not learnt & same(before, weights(run)) - norms
+    assert run.scaler.get_scale() == 2.0**11
+    assert run.steps_done == 1, "the schedule goes on"
+    step(run, config, batch_of(1, 2))
+    assert run.scaler.get_scale() == 2.0**11
+    assert len(learnt & same(before, weights(run))) < 10, "but for labels of which these photos say nothing"
     assert all(bool(tensor.isfinite().all()) for tensor in weights(run).values())
     monkeypatch.setattr("hemline.train.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     run.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)

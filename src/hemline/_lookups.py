@@ -61,7 +61,7 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     backbones = [*OWN_TRUNKS, *timm.list_models()]
     if config.backbone.name.partition(".")[0] not in backbones:
         yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
-    yield from _wrong_optimizer(config.opt)
+    yield from _wrong_optimizer(config.opt, config.momentum)
     if not own_head:
         yield from _wrong_options("head", config.head, HEADS)
     yield from wrong_data(config, space)
@@ -87,7 +87,7 @@ def _wrong_losses(config: Config) -> Iterator[str]:
         yield f"loss.positive_weights: weighs bce, which is 0; {repair}"
 
 
-def _wrong_optimizer(name: str) -> Iterator[str]:
+def _wrong_optimizer(name: str, momentum: float) -> Iterator[str]:
     """What keeps timm's optimizer of a name from training here."""
     import torch
     from timm import optim
@@ -100,10 +100,12 @@ def _wrong_optimizer(name: str) -> Iterator[str]:
     package = info.opt_class.partition(".")[0] if isinstance(info.opt_class, str) else None
     if package is not None and not (find_spec(package) and torch.cuda.is_available()):
         yield f"opt: {name} needs a GPU and the package {package}, which are not both here; take another, such as adamw"
-    if info.second_order:
+    elif info.second_order:
         yield f"opt: {name} needs second derivatives, which are not computed; take another, such as adamw"
-    if name in OF_CHANCE:
+    elif name in OF_CHANCE:
         yield f"opt: {name} draws random numbers that a resumed run could not go on with; take another, such as adamw"
+    elif not momentum and info.has_momentum and (info.defaults or {}).get("nesterov"):
+        yield f"momentum: {name} cannot have 0, for it takes Nesterov's; raise it, or take opt=momentum"
 
 
 def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:

@@ -242,6 +242,7 @@ def epoch_report(run: Run, last: StepReport | None, report: Report | None, *, be
         gpu_memory=last and last.gpu_memory,
         report=report,
         best=best,
+        task_weights=run.loss.task_weights.learnt() or None,
     )
 
 

@@ -293,4 +293,4 @@ def compile_parts(network: Network | InstanceNetwork, device: torch.device) -> N
         head = network.mask_head
         head.compile()
         if hasattr(head, "forward_train"):               # what is called in training, where a head has it
-            head.forward_train = torch.compile(head.forward_train)  # type: ignore[assignment, call-overload]  # nn.Module hides it
+            head.forward_train = torch.compile(head.forward_train)  # type: ignore[assignment, arg-type]  # nn.Module hides it
