@@ -30,10 +30,10 @@ class TaskWeights(nn.Module):
 
     With `weighting: uncertainty`, each task's part l of the sum also learns a variance v (Kendall et al., 2018,
     https://arxiv.org/abs/1705.07115) and counts l / (2 v) + log(1 + v), in the form of Liebel and Koerner (2018,
-    https://arxiv.org/abs/1805.06334): the paper's own log(v) / 2 has no floor, so that a task that is learnt by heart
-    would get a weight of 1 / l without bound, and the sum would fall below 0; here it is never negative, and weights
-    grow as 1 / sqrt(l). For a fixed l, v is best at l / 4 + sqrt(l^2 / 16 + l / 2). Each begins at 1 / 2, where the sum
-    weighs as the fixed one does.
+    https://arxiv.org/abs/1805.06334). With the first paper's own log(v) / 2 the sum falls below 0, and the weight of a
+    task that is learnt by heart grows as 1 / l; here the sum is never negative, and weights grow as 1 / sqrt(l). For a
+    fixed l, v is best at l / 4 + sqrt(l^2 / 16 + l / 2). Each begins at 1 / 2, where the sum weighs as the fixed one
+    does.
 
     Args:
         weights: The recipe's.
