@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -70,7 +71,7 @@ def _table(comparison: Comparison, figures: Sequence[str]) -> Table:
     )  # fmt: skip
     table.add_column("run", ratio=1, min_width=LEAST_NAME, overflow="fold")
     several = any(len(row.runs) > 1 for row in comparison.rows)
-    sets = _sets(figures)
+    sets, usual = _sets(figures), _usual(comparison)
     headings = [_heading(key, len(sets) > 1).replace(" ", "\n") for key in figures]
     for heading in (*(["n"] if several else []), "epochs,\nbest", *headings):
         table.add_column(Text(heading), justify="right", no_wrap=True)
@@ -79,16 +80,32 @@ def _table(comparison: Comparison, figures: Sequence[str]) -> Table:
             table.add_section()
         cells = [f"{_epochs(row)}\n{_cell('epoch', row.epoch, '±')}"]
         cells += [_cell(key, row.figures.get(key), "\n±") for key in figures]
-        table.add_row(_described(row, comparison.keys), *([str(len(row.runs))] if several else []), *map(Text, cells))
-    if len(sets) == 1:
-        table.caption = Text(f"Validated on {sets[0]}.")
+        count = [str(len(row.runs))] if several else []
+        table.add_row(_described(row, comparison.keys, usual), *count, *map(Text, cells))
+    said = [f"Validated on {sets[0]}."] if len(sets) == 1 else []
+    if usual:
+        said.append(f"Where a run does not say otherwise: {' '.join(_set(key, value) for key, value in usual.items())}")
+    table.caption = Text("\n".join(said))
     return table
 
 
-def _described(row: Row, keys: Sequence[str]) -> Text:
+def _usual(comparison: Comparison) -> dict[str, str]:
+    """What most rows have of the keys that differ."""
+    usual = {}
+    recipes = [row for row in comparison.rows if row.recipe]
+    for key in comparison.keys:
+        values = Counter(_value(row, key) for row in recipes if key in row.recipe)
+        value, count = values.most_common(1)[0]
+        if 2 * count > len(recipes) and values.total() == len(recipes):  # what a run has not at all, it does not say
+            usual[key] = value
+    return usual
+
+
+def _described(row: Row, keys: Sequence[str], usual: dict[str, str]) -> Text:
     """Name, recipe and problem of a row, below each other."""
     lines = [Text(_name(row), style="bold")]
-    told = [f"{_key(key)}={_middle_out(_value(row, key))}" for key in keys if key in row.recipe]
+    values = {key: _value(row, key) for key in keys if key in row.recipe}
+    told = [_set(key, value) for key, value in values.items() if usual.get(key) != value]
     if told:
         lines.append(Text(" ".join(told), style="dim"))
     if row.problem:
@@ -96,8 +113,11 @@ def _described(row: Row, keys: Sequence[str]) -> Text:
     return Text("\n").join(lines)
 
 
-def _middle_out(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 3]}…{text[-(LONGEST - LONGEST // 3 - 1) :]}"
+def _set(key: str, value: str) -> str:
+    """`key=value`; of a long value the middle is left out."""
+    if len(value) > LONGEST:
+        value = f"{value[: LONGEST // 3]}…{value[LONGEST // 3 + 1 - LONGEST :]}"
+    return f"{_key(key)}={value}"
 
 
 # -- text forms ----------------------------------------------------------------------------------------------
