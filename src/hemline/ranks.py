@@ -23,15 +23,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hemline.errors import ConfigError, ElsewhereError, HemlineError
 from hemline.mask_losses import Term
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -106,7 +109,8 @@ class Ranks(NamedTuple):
             return module
         on_gpu = device.type == "cuda"
         if on_gpu:
-            module = convert_sync_batchnorm(module)      # timm's: torch's would drop the activations of timm's norms
+            # timm's: torch's own would drop the activations within timm's norms
+            module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(module, device_ids=[device] if on_gpu else None)
 
     def alone(self, module: nn.Module) -> AbstractContextManager[None]:
@@ -177,7 +181,9 @@ def joined(ranks: Ranks, *, on_gpu: bool) -> Iterator[None]:
     if ranks.size == 1 or distributed.is_initialized():
         yield
         return
-    store, rank, size = next(distributed.rendezvous("env://"))
+    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
+
+    store, rank, size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
@@ -192,7 +198,7 @@ def joined(ranks: Ranks, *, on_gpu: bool) -> Iterator[None]:
     distributed.destroy_process_group()
 
 
-def _told(error: BaseException, ranks: Ranks, store: distributed.Store) -> BaseException:
+def _told(error: BaseException, ranks: Ranks, store: Store) -> BaseException:
     """An error as this process tells it: of what all run into the first tells, and of the rest it is said whose it is.
 
     Args:
