@@ -94,8 +94,6 @@ class Run:
                 "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             }
         )
-        if not self.ranks.first:
-            return
         state = {
             "loss": self.loss.state_dict(),
             "average": self.average.module.state_dict(),
@@ -108,7 +106,7 @@ class Run:
             "best": self.best,
             "rng": rng,
         }
-        save_state(self.folder / "state.pt", state)
+        self.ranks.agreed(lambda: save_state(self.folder / "state.pt", state) if self.ranks.first else None)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote, at this run's own learning rate and weight decay.

@@ -112,6 +112,21 @@ class Tally:
             self.transplant.add(sample)
         self.photos += 1
 
+    def extend(self, other: Tally) -> None:
+        """Count the photos of another tally of the same set after one's own; of garments repainted it takes none."""
+        for scores, more in zip(self.masks, other.masks, strict=True):
+            scores.extend(more)
+        self.foreground.extend(other.foreground)
+        self.whole.extend(other.whole)
+        self.garments.extend(other.garments)
+        self.targets.extend(other.targets)
+        if self.soft is not None and other.soft is not None:
+            self.soft.extend(other.soft)
+        if self.instances is not None and other.instances is not None:
+            self.instances.extend(other.instances)
+        self.photos += other.photos
+        self.missed += other.missed
+
     def _add_garments(self, sample: Sample, answered: Answered) -> None:
         """Count the attributes of the garments of one photo."""
         space = self.metadata.labels

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,12 @@ def train(
         DeviceError: the device is not here.
         StoppedError: Ctrl-C or SIGTERM; the last state is kept and `resume=True` goes on.
     """
-    check(config, own_head=head is not None)
     ranks = find_ranks()
-    device = pick_device(config.device, ranks.local_rank)
-    with joined(ranks, device):
+    with joined(ranks, on_gpu=config.device != "cpu" and torch.cuda.is_available()):
+        check(config, own_head=head is not None)
+        device = pick_device(config.device, ranks.local_rank)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         return _train(config, head, ranks, device, resume, watcher)
 
 
@@ -82,10 +85,10 @@ def _train(
     folder = path_of(config.out) / config.name
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
-    state = load_state(folder / "state.pt") if resume else None
+    state = ranks.agreed(lambda: load_state(folder / "state.pt") if resume else None)
     space = label_space(config)
     network = _network(config, space, head)
-    sources = open_sources(config, space)
+    sources = ranks.agreed(lambda: open_sources(config, space))
     weights = weights_of(sources, config, space)
     run = _set_up(config, network, space, sources, device, folder, weights, ranks)
     pairs = count_pairs(sources, space)
@@ -114,8 +117,7 @@ def _train(
                     run.best = max(run.best, report.headline)
                 told = epoch_report(run, last, report, best=best)
                 run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
-                if ranks.first:
-                    _write(run, config, answered, sources, told, pairs.attributes)
+                ranks.agreed(partial(_write, run, config, answered, sources, told, pairs.attributes))
                 watchers.epoch(told)
                 run.save()
     finally:
@@ -155,7 +157,7 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     told = []
     for piece in range(1, config.grad_accum_steps + 1):
-        batch = next(pieces).to(run.device)
+        batch = run.ranks.agreed(lambda: next(pieces)).to(run.device)
         with nullcontext() if piece == config.grad_accum_steps else run.ranks.alone(run.model):
             with run.autocast():
                 terms = run.model(batch)
@@ -176,8 +178,9 @@ def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source])
     """Measure the averaged weights on the photos held out."""
     network: Network | InstanceNetwork = run.average.module
     network.eval()
+    run.ranks.as_first(network)                          # on CPUs each counts its own batch norms' statistics
     metadata = _metadata(run, config, space, sources, {})
-    return score_network(network, sources, metadata, device=run.device)
+    return score_network(network, sources, metadata, device=run.device, ranks=run.ranks)
 
 
 def pick_device(name: str, number: int = 0) -> torch.device:
@@ -296,7 +299,9 @@ def _write(
     told: EpochReport,
     pairs: dict[str, dict[str, int]],
 ) -> None:
-    """The weights of an epoch that was measured, and its line of figures."""
+    """The weights of an epoch that was measured, and its line of figures, by the first process."""
+    if not run.ranks.first:
+        return
     if told.report is not None:
         metadata = replace(
             _metadata(run, config, space, sources, told.report.to_dict()),
