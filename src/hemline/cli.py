@@ -183,14 +183,15 @@ def train(
         from hemline import console
         from hemline.config import load_config
         from hemline.train import train as run_training
+        from hemline.training_view import TrainingView
 
         if "=" in recipe:
             recipe, overrides = "synthetic", [recipe, *(overrides or [])]
         config = load_config(recipe, overrides or [])
-        with console.TrainingView() as view:
+        with TrainingView() as view:
             best = run_training(config, resume=resume, watcher=view)
         view.tables()
-        console.note(f"try it: hemline predict --demo --weights {best}")
+        view.where(best)
         console.plain(str(best))
 
 

@@ -27,8 +27,9 @@ FILE = "environment.jsonl"
 GIT_WAITS = 10.0
 """Seconds that git may take to say what is checked out."""
 HIDDEN = "***"
-SECRET = re.compile(r"([\w.-]*(?:token|secret|passw(?:or)?d|credential|api_?key|access_?key)[\w.-]*[=:])[^\s&,\]}]+", re.I)
-SECRET_OPTION = re.compile(r"--?[\w-]*(?:token|secret|passw(?:or)?d|credential|api-?key|access-?key)[\w-]*", re.I)
+NAMES = r"[\w.-]*(?:token|secret|passw(?:or)?d|credential|(?:api|access)[_-]?key)[\w.-]*"
+SECRET = re.compile(rf"({NAMES}[=:])[^\s&,\]}}]+", re.IGNORECASE)
+SECRET_OPTION = re.compile(rf"-{NAMES}", re.IGNORECASE)
 IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 

@@ -11,6 +11,7 @@ writes at once, and what goes wrong is an `OSError`.
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 from collections.abc import Mapping
@@ -38,17 +39,17 @@ class EventFile:
 
     Args:
         folder: Where it lies; TensorBoard reads the event files of a folder in the order of their names.
-        step: Steps of the run that are done: TensorBoard drops what an earlier start said from there on.
+        first: TensorBoard drops what an earlier start said of this step and those after it.
 
     Raises:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, first: int) -> None:
         now = time.time_ns()
         self.path = folder / f"events.out.tfevents.{now // 10**9:010}.{now % 10**9:09}"
         self._write(_message(3, b"brain.Event:2"), 0)
-        self._write(_message(7, _number(1, 1)), step)    # SessionLog.START
+        self._write(_message(7, _number(1, 1)), first)   # SessionLog.START
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Say some figures of a step, by their tags; those before a / are drawn together.
@@ -110,7 +111,11 @@ def _number(field: int, value: int) -> bytes:
 
 
 def _float(field: int, value: float) -> bytes:
-    return _key(field, 5) + struct.pack("<f", value)
+    try:
+        packed = struct.pack("<f", value)
+    except OverflowError:                                # more than a 32-bit float holds
+        packed = struct.pack("<f", math.copysign(math.inf, value))
+    return _key(field, 5) + packed
 
 
 def _message(field: int, content: bytes) -> bytes:
