@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
+from hemline.checkpoint import whole_file
 from hemline.errors import ConfigError, HemlineError
 from hemline.events import EventFile
 
@@ -26,7 +27,6 @@ MOST_ROWS = 10_000
 """Steps of a run that are logged, evenly spaced: all of a short one; of a week, one a minute."""
 WANDB_ID = "wandb.txt"
 """Holds the id by which Weights & Biases knows the run."""
-HOW_TO_WANDB = "`wandb login`, set WANDB_MODE=offline, or leave wandb out of loggers"
 
 log = logging.getLogger("hemline")
 
@@ -179,7 +179,8 @@ class WeightsAndBiases:
 
         file = folder / WANDB_ID
         if not done or not file.exists():
-            file.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+            with whole_file(file) as temporary:
+                temporary.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
         try:
             self.run: Any = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", "hemline"),
@@ -189,11 +190,12 @@ class WeightsAndBiases:
                 dir=str(folder),
                 config=config.to_dict(),
                 allow_val_change=True,                   # a resumed run may have another lr
-                settings=wandb.Settings(console="off"),  # the terminal is ours
+                settings=wandb.Settings(console="off", quiet=True),  # the terminal is ours
             )
         except Exception as error:  # its own kinds, those of its service, and the network's
             reason = " ".join(str(error).split())
-            raise ConfigError(f"loggers: Weights & Biases cannot begin ({reason}): {HOW_TO_WANDB}") from error
+            repair = "log in (`wandb login`), set WANDB_MODE=offline, or leave wandb out"
+            raise ConfigError(f"loggers: Weights & Biases cannot begin ({reason.rstrip('.')}): {repair}") from error
         self.first = self.run.step
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
