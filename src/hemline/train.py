@@ -36,11 +36,13 @@ from hemline.data.balance import Weights, weights_of
 from hemline.data.carriers import count_pairs, narrowed
 from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
+from hemline.environment import append_start
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
 from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
+from hemline.loggers import make_loggers
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, finds_instances
@@ -98,9 +100,12 @@ def _train(
         check(fewest, own_head=head is not None)
     if state is not None:
         run.restore(state)
-    watchers = Watchers([each for each in (watcher,) if each is not None and ranks.first])
+    told = [] if watcher is None else [watcher]
+    told += make_loggers(config, len(run.sampler), run.epoch * len(run.sampler) + run.step)
+    watchers = Watchers(told if ranks.first else [])
     if ranks.first:
         _write_config(config, folder)
+        append_start(folder, num_processes=ranks.size, resumed_at=(run.epoch, run.step) if resume else None)
     watchers.begin(config, folder, str(device), run.sampler.num_photos)
     for kind, each in weights.named(space).items():
         watchers.weighed(kind, each)
