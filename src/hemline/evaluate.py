@@ -140,6 +140,7 @@ def score_network(
     *,
     device: torch.device,
     batch_size: int = 8,
+    progress: Progress | None = None,
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
@@ -152,6 +153,7 @@ def score_network(
         metadata: Label space, canvas and thresholds.
         device: Where the network is.
         batch_size: Photos at a time.
+        progress: Told how far it is.
     """
     finds = metadata.finds == "instances"
 
@@ -167,7 +169,7 @@ def score_network(
         if source.held_out:
             name, photos = entry["name"], source.held_out
             tallies.append(
-                _measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False, ceiling=False)
+                _measure(name, source.dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False)
             )
     thresholds = thresholds_of(tallies, metadata)
     scores, areas = instance_thresholds_of(tallies, metadata)
