@@ -23,6 +23,7 @@ from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
 from hemline.model import Network, answer_train, assemble, assemble_instances, make_backbone
+from hemline.ranks import find_ranks
 from hemline.runtime import default_weights
 from hemline.trunks import OWN_TRUNKS
 
@@ -54,8 +55,24 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
         if not wrong & {"backbone.pretrained", "backbone.weights"}:
             _tried(problems, lambda: _trunk_weights(config, backbone))
         if not blocks & {"canvas", "batch_size"}:
-            _tried(problems, lambda: _step(config, backbone, network))
+            _tried(problems, lambda: _step(config, photos_at_once(config), backbone, network))
     return problems
+
+
+def photos_at_once(config: Config) -> int:
+    """The fewest photos that the network reads at a time in training: a process's part of a piece of a step.
+
+    Raises:
+        ConfigError: it would be none.
+    """
+    processes, pieces = find_ranks().size, config.grad_accum_steps
+    photos = config.batch_size // pieces // processes
+    if not photos:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} photos a step cannot be parted among {pieces} pieces and {processes} "
+            f"processes; take {pieces * processes} or more"
+        )
+    return photos
 
 
 def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpace | None = None) -> dict[str, Tensor]:
@@ -177,10 +194,10 @@ def _garment(config: Config, network: InstanceNetwork) -> Target:
     )
 
 
-def _step(config: Config, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
-    """Read one photo, or two where a step has more, as in training."""
+def _step(config: Config, photos: int, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
+    """Read one photo, or two where there are more at a time, as in training."""
     height, width = config.canvas
-    photos = min(config.batch_size, 2)
+    photos = min(photos, 2)
     reader = "backbone.name", backbone.name
     try:
         with torch.no_grad():
