@@ -18,11 +18,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 TIMES = {"photos_per_second", "data_wait"}
 
-WRITES = [
-    f"{where} {file}"
-    for file in ("state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl")
-    for where in ("half", "written", "replaced")
-]
+FIRST = ("half best.safetensors", "half state.pt", "replaced best.safetensors")
+"""Where three runs die first: the first epoch is the best until then, so that this comes."""
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +87,41 @@ def test_three_kills(killer, tiny_config, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-def plan(seed, count):
-    """Seeded moments to die at; a third of them within the writing of a file."""
+def plan(seed):
+    """Seeded moments to die at, eight: three around the writing of a file, two of them within."""
     chosen = random.Random(seed)
+    files = ["state.pt", "last.safetensors", "metrics.jsonl"]
     deaths = []
-    for number in range(count):
-        kind = ("write", "moment", "anywhere")[number % 3]
-        if kind == "write":
-            die = [chosen.choice(WRITES[3:]), 1] if chosen.random() < 0.5 else [chosen.choice(WRITES[:3]), 2]
-        elif kind == "moment":
+    for number in range(8):
+        if number == 0:
+            die = [FIRST[seed], 1]
+        elif number % 3 == 0:
+            where = "half" if number == 3 else chosen.choice(["half", "written", "replaced"])
+            file = chosen.choice(files[:2] if number == 3 else files)
+            die = [f"{where} {file}", 1 + (file == "state.pt")]
+        elif number % 3 == 1:
             die = [chosen.choice(["step", "validation", "sync"]), chosen.randint(1, 4)]
         else:
             die = ["seconds", chosen.uniform(0, 0.3)]
         deaths.append((die, chosen.choice([0.0, 300.0])))
     return deaths
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "workers"), [(0, 0), (1, 2), (2, 2)])
+def test_eight_kills(killer, tiny_config, tmp_path, seed, workers):
+    """Three runs with eight each: 24 kills, at least five of them half way through the writing of a checkpoint."""
+    recipe = recipe_of(tiny_config, epochs=12, workers=workers)
+    assert killer.train(tmp_path / "whole", recipe)["code"] == 0
+    killed_and_resumed(killer, tmp_path / "killed", recipe, plan(seed))
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert_workers_end(killer)
+
+
+def test_the_plans_hold_what_they_promise():
+    deaths = [die for seed in (0, 1, 2) for die, _ in plan(seed)]
+    events = [event for event, _ in deaths]
+    assert len(deaths) == 24
+    assert sum(event in ("half state.pt", "half last.safetensors", "half best.safetensors") for event in events) >= 5
+    assert {"step", "validation", "sync", "seconds"} <= set(events)
+    assert any(event.startswith("replaced") for event in events)

@@ -83,8 +83,8 @@ class Run:
     def _diverged(self, config: Config, what: str) -> StoppedError:
         exact = "" if self.dtype == torch.float32 else " or take precision=float32"
         return StoppedError(
-            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g}{exact}, for the same recipe "
-            f"comes to the same again, and {going_on(self.folder)}"
+            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g}{exact}, for the same "
+            f"recipe comes to the same again, and {going_on(self.folder)}"
         )
 
     def save(self) -> None:

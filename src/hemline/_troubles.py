@@ -68,9 +68,10 @@ def in_words(error: OSError | MemoryError | RuntimeError, config: Config) -> str
         )
     if "Too many open files" in text:
         return f"too many files are open: raise `ulimit -n`, or lower {workers}"
-    if died := re.search(r"DataLoader worker \(pid.*?\) (.*?)\. *(?:Details|$)", text.partition("\n")[0] + " "):
-        why = "most likely because memory ran out: lower" if "Killed" in text or "unexpectedly" in text else "beside"
-        return f"a process that reads photos {died[1]}, {why} {workers} or {batch}; workers=0 shows more"
+    if died := re.search(r"DataLoader worker \(pid.*?(killed by signal: [\w ]+|exited unexpectedly[\w ]*)", text):
+        memory = "Killed" in died[1] or died[1] == "exited unexpectedly"
+        why = f", most likely for want of memory: lower {workers} or {batch}" if memory else ": workers=0 shows more"
+        return f"a process that reads photos died ({died[1]}){why}"
     if isinstance(error, torch.AcceleratorError) or re.search(r"CUDA error|CUBLAS_|CUDNN_|cuDNN error", text):
         return (
             f"the GPU failed ({short}): look at nvidia-smi whether it is well; if it comes again, "

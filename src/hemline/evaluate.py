@@ -169,7 +169,9 @@ def score_network(
         if source.held_out:
             name, photos = entry["name"], source.held_out
             tallies.append(
-                _measure(name, source.dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False)
+                _measure(
+                    name, source.dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False
+                )
             )
     thresholds = thresholds_of(tallies, metadata)
     scores, areas = instance_thresholds_of(tallies, metadata)

@@ -69,8 +69,8 @@ def train(
         ConfigError: something is wrong with the recipe; said before any data is read.
         DataError: a dataset is missing or damaged.
         DeviceError: the device is not here.
-        StoppedError: Ctrl-C, SIGTERM, a full disk or memory, a device that failed, or a loss that is no number; the last
-            state is kept and `resume=True` goes on.
+        StoppedError: Ctrl-C, SIGTERM, a full disk or memory, a device that failed, or a loss that is no number; the
+            last state is kept and `resume=True` goes on.
     """
     check(config, own_head=head is not None)
     ranks = find_ranks()
