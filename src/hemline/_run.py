@@ -15,6 +15,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from hemline._troubles import going_on
 from hemline.checkpoint import save_state
 from hemline.config import Config
 from hemline.data.loading import EpochSampler
@@ -80,10 +81,10 @@ class Run:
             self.sums[name] = self.sums.get(name, 0.0) + loss
 
     def _diverged(self, config: Config, what: str) -> StoppedError:
-        kept = (self.folder / "state.pt").exists()
-        advice = "and --resume goes on from the state last kept" if kept else "and begin anew: no state is kept yet"
+        exact = "" if self.dtype == torch.float32 else " or take precision=float32"
         return StoppedError(
-            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g} {advice}"
+            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g}{exact}, for the same "
+            f"recipe comes to the same again, and {going_on(self.folder)}"
         )
 
     def save(self) -> None:

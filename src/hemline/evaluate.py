@@ -142,6 +142,7 @@ def score_network(
     device: torch.device,
     batch_size: int = 8,
     ranks: Ranks = Ranks(),  # noqa: B008  # immutable
+    progress: Progress | None = None,
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
@@ -158,6 +159,7 @@ def score_network(
         device: Where the network is.
         batch_size: Photos at a time.
         ranks: The processes that measure together, all of the same weights.
+        progress: Told how far this one is.
     """
     finds = metadata.finds == "instances"
 
@@ -175,7 +177,9 @@ def score_network(
                 photos = [photo for batch in ranks.share(_in_batches(source.held_out, batch_size)) for photo in batch]
                 name, dataset = entry["name"], source.dataset
                 tallies.append(
-                    _measure(name, dataset, answer, metadata, photos, batch_size, answers=False, ceiling=False)
+                    _measure(
+                        name, dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False
+                    )
                 )
         return tallies
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from hemline import __version__
+from hemline._held import held
 from hemline._reading import path_of
 from hemline._run import Clock, Run, epoch_report, stopped_by_signals
+from hemline._troubles import going_on, told_in_words
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
@@ -70,24 +72,34 @@ def train(
         ConfigError: something is wrong with the recipe; said before any data is read.
         DataError: a dataset is missing or damaged.
         DeviceError: the device is not here.
-        StoppedError: Ctrl-C or SIGTERM; the last state is kept and `resume=True` goes on.
+        StoppedError: Ctrl-C, SIGTERM, a full disk or memory, a device that failed, or a loss that is no number; the
+            last state is kept and `resume=True` goes on.
     """
     ranks = find_ranks()
-    with joined(ranks, on_gpu=config.device != "cpu" and torch.cuda.is_available()):
+    folder = path_of(config.out) / config.name
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    with joined(ranks, on_gpu=on_gpu), told_in_words(config, folder), ExitStack() as stack:
         check(config, own_head=head is not None)
         device = pick_device(config.device, ranks.local_rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        return _train(config, head, ranks, device, resume, watcher)
+        ranks.agreed(lambda: stack.enter_context(held(folder)) if ranks.first else None)
+        return _train(config, head, ranks, device, folder, resume, watcher)
 
 
 def _train(
-    config: Config, head: nn.Module | None, ranks: Ranks, device: torch.device, resume: bool, watcher: Watcher | None
+    config: Config,
+    head: nn.Module | None,
+    ranks: Ranks,
+    device: torch.device,
+    folder: Path,
+    resume: bool,
+    watcher: Watcher | None,
 ) -> Path:
-    folder = path_of(config.out) / config.name
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
-    state = ranks.agreed(lambda: load_state(folder / "state.pt") if resume else None)
+    unsaved = (folder / "config.yaml").exists() and not (folder / "state.pt").exists()
+    state = ranks.agreed(lambda: load_state(folder / "state.pt") if resume and not unsaved else None)
     space = label_space(config)
     network = _network(config, space, head)
     sources = ranks.agreed(lambda: open_sources(config, space))
@@ -117,6 +129,7 @@ def _train(
                 last = train_epoch(run, loader, config, watchers)
                 report, best = None, False
                 if (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs:
+                    run.save()
                     report = validate(run, config, answered, sources)
                     best = report.headline > run.best
                     run.best = max(run.best, report.headline)
@@ -180,12 +193,22 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
 
 
 def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
-    """Measure the averaged weights on the photos held out."""
+    """Measure the averaged weights on the photos held out.
+
+    Raises:
+        StoppedError: the run is asked to stop; what is measured by then is lost, the state before it is kept.
+    """
+
+    def measured(*_: object) -> None:
+        if run.stop:
+            where = f"the validation of epoch {run.epoch + 1} of {config.epochs}"
+            raise StoppedError(f"stopped in {where}; {going_on(run.folder)}")
+
     network: Network | InstanceNetwork = run.average.module
     network.eval()
     run.ranks.as_first(network)                          # on CPUs each counts its own batch norms' statistics
     metadata = _metadata(run, config, space, sources, {})
-    return score_network(network, sources, metadata, device=run.device, ranks=run.ranks)
+    return score_network(network, sources, metadata, device=run.device, ranks=run.ranks, progress=measured)
 
 
 def pick_device(name: str, number: int = 0) -> torch.device:
@@ -288,10 +311,6 @@ def _metadata(
 
 
 def _write_config(config: Config, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out: {folder} cannot be made: {error.strerror or error}") from error
     with whole_file(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 
