@@ -47,8 +47,8 @@ from hemline.labels import LabelSpace
 from hemline.loggers import make_loggers
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
-from hemline.model import Network, build, build_instances, finds_instances
-from hemline.optim import make_optimizer, make_scheduler
+from hemline.model import Network, build, build_instances, compile_parts, finds_instances
+from hemline.optim import make_optimizer, schedule, set_rates
 from hemline.ranks import Ranks, find_ranks, joined
 from hemline.trial import photos_at_once, starting_weights
 from hemline.watch import EpochReport, StepReport, Watcher, Watchers
@@ -112,9 +112,8 @@ def _train(
         check(fewest, own_head=head is not None)
     if state is not None:
         run.restore(state)
-    told = [] if watcher is None else [watcher]
-    told += make_loggers(config, len(run.sampler), run.epoch * len(run.sampler) + run.step)
-    watchers = Watchers(told if ranks.first else [])
+    loggers = make_loggers(config, len(run.sampler), run.steps_done)
+    watchers = Watchers([*([] if watcher is None else [watcher]), *loggers] if ranks.first else [])
     if ranks.first:
         _write_config(config, folder)
         append_start(folder, num_processes=ranks.size, resumed_at=(run.epoch, run.step) if resume else None)
@@ -147,7 +146,7 @@ def train_epoch(
     run: Run, loader: DataLoader[Batch | HemlineError], config: Config, watchers: Watchers
 ) -> StepReport | None:
     """One pass over the data, from the step that the run stands at; what its last step told."""
-    run.loss.train()
+    run.let_learn(config)
     run.sampler.epoch, run.sampler.start = run.epoch, run.step
     clock = Clock(run, config)
     pieces = clock.waited_for(batches(loader))
@@ -172,6 +171,7 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
     Raises:
         StoppedError: the loss or its gradient is not finite; the weights are left as they are.
     """
+    set_rates(run.optimizer, run.schedule(run.steps_done))
     run.optimizer.zero_grad(set_to_none=True)
     told = []
     for piece in range(1, config.grad_accum_steps + 1):
@@ -180,16 +180,15 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
             with run.autocast():
                 terms = run.model(batch)
             losses, means = run.ranks.means(terms)
-            run.scaler.scale(run.loss.task_weights(losses) / config.grad_accum_steps).backward()
+            run.scaler.scale(run.loss.task_weights(losses, means) / config.grad_accum_steps).backward()
         told.append(means)
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip_grad)
     run.hear(list(losses), torch.stack(told).mean(0), norm, config)
     run.scaler.step(run.optimizer)
     run.scaler.update()
-    run.scheduler.step()
     run.step += 1
-    run.average.update(run.loss.network, step=run.epoch * len(run.sampler) + run.step)
+    run.average.update(run.loss.network, step=run.steps_done)
 
 
 def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
@@ -258,7 +257,10 @@ def _set_up(
         loss = JointLoss(network, space, config.loss, *on_device)
     else:
         loss = InstanceLoss(network, space, config.loss)
+    loss.to(device)
     average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
+    if config.torchcompile:
+        compile_parts(network, device)
     optimizer = make_optimizer(loss, config)
     sampler = EpochSampler(
         sources,
@@ -267,13 +269,14 @@ def _set_up(
         pieces=config.grad_accum_steps,
         rank=ranks.rank,
         size=ranks.size,
+        canvases=config.canvases or (),
     )
     dtype = precision_of(config, device)
     return Run(
-        loss=loss.to(device),
-        model=ranks.wrap(loss, device),
+        loss=loss,
+        model=loss,
         optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, config, config.epochs * len(sampler)),
+        schedule=schedule(config, config.epochs * len(sampler)),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         average=average,
         sampler=sampler,

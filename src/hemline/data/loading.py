@@ -33,6 +33,8 @@ from hemline.labels import LabelSpace
 
 LEAST_PART = 1e-3
 """Share of the photo that a connected part of a class covers, to be learnt as a thing."""
+CANVAS = zlib.crc32(b"canvas")
+"""Part of the seed of what chooses canvases, so that it chooses nothing else alike."""
 
 
 class Source(NamedTuple):
@@ -59,6 +61,8 @@ class Item(NamedTuple):
     """(seed of the run, epoch, position in the epoch)."""
     source: int
     photo: int
+    canvas: tuple[int, int] | None = None
+    """Its height and width, where the recipe mixes several; None: the recipe's one."""
 
 
 def open_sources(
@@ -185,10 +189,19 @@ class EpochSampler(Sampler[list[Item]]):
         pieces: Batches that each process takes for a step.
         rank: The number of this process.
         size: How many there are.
+        canvases: Each step takes one of these; none: all have the recipe's one.
     """
 
     def __init__(
-        self, sources: Sequence[Source], *, batch_size: int, seed: int, pieces: int = 1, rank: int = 0, size: int = 1
+        self,
+        sources: Sequence[Source],
+        *,
+        batch_size: int,
+        seed: int,
+        pieces: int = 1,
+        rank: int = 0,
+        size: int = 1,
+        canvases: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.sources = sources
         self.batch_size = batch_size
@@ -196,6 +209,7 @@ class EpochSampler(Sampler[list[Item]]):
         self.pieces = pieces
         self.rank = rank
         self.size = size
+        self.canvases = canvases
         self.epoch = 0
         self.start = 0
         self.num_photos = sum(round(float(source.draws.sum())) for source in sources)
@@ -208,6 +222,8 @@ class EpochSampler(Sampler[list[Item]]):
         items = self._items()
         for step in range(self.start, len(self)):
             photos = items[step * self.batch_size : (step + 1) * self.batch_size]
+            if self.canvases:
+                photos = [item._replace(canvas=self._canvas(step)) for item in photos]
             for piece in range(self.pieces):
                 begin, end = (len(photos) * k // self.pieces for k in (piece, piece + 1))
                 yield photos[begin:end][self.rank :: self.size]
@@ -224,6 +240,11 @@ class EpochSampler(Sampler[list[Item]]):
             drawn += [(number, source.indices[i]) for i in np.repeat(np.arange(len(times)), times)]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(drawn))
         return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
+
+    def _canvas(self, step: int) -> tuple[int, int]:
+        """That of all photos of a step, whichever process or piece reads them."""
+        generator = np.random.default_rng((self.seed, self.epoch, step, CANVAS))
+        return self.canvases[int(generator.integers(len(self.canvases)))]
 
 
 class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
@@ -246,7 +267,8 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         try:
             sample = dataset[item.photo]
             salt = zlib.crc32(sample.key.encode())
-            placed = augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
+            generator = np.random.default_rng((*item.seed, salt))
+            placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
             return separate(placed, LEAST_PART) if self.one_by_one else placed
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
