@@ -45,6 +45,7 @@ from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, finds_instances
 from hemline.optim import make_optimizer, make_scheduler
 from hemline.ranks import Ranks, find_ranks, joined
+from hemline.run_report import write_run_report
 from hemline.trial import starting_weights
 from hemline.watch import EpochReport, StepReport, Watcher, Watchers
 
@@ -115,6 +116,7 @@ def _train(
                 run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
                 if ranks.first:
                     _write(run, config, answered, sources, told, pairs.attributes)
+                    write_run_report(run, config, sources, told)
                 watchers.epoch(told)
                 run.save()
     finally:
