@@ -17,7 +17,7 @@ MOST_POINTS, MOST_ROWS = 300, 200
 """Of a curve and of the table: of longer runs, epochs evenly spaced, the first and the last among them."""
 MOST_DOTS = 40
 """Epochs, up to which each has a dot."""
-COLOURS, DASHES = 6, ("", "7 4", "2 3")
+COLOURS, DASHES = 6, ("", "7 4", "2 3", "9 3 2 3", "14 4")
 
 CHART_STYLE = """
 .resumed{stroke:var(--faint);stroke-dasharray:3 4}

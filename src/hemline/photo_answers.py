@@ -105,7 +105,8 @@ def photo_answers(
 
 SCORE_SAID = {
     "mean IoU": (
-        "Mean IoU is that of the photo alone, over the classes that its truth or its answer shows, background included."
+        "Mean IoU is that of the photo alone, over the classes that its truth or its answer shows, background "
+        "included; what is no garment, such as skin, counts and is not drawn."
     ),
     "label AP": (
         "Label AP is the average precision with which the labels' probabilities rank what is true of the photo among "

@@ -39,9 +39,11 @@ def _set(part: Plain) -> str:
         *_instances(part.get("instances") or {}),
     ]  # fmt: skip
     left_out = part.get("left_out") or []
-    said = f"Left out, for want of a yes or a no of them: {', '.join(left_out)}." if left_out else ""
+    if left_out:
+        title = f"left out, for want of a yes or a no of them ({len(left_out)})"
+        tables.append(f"<details><summary>{title}</summary><p>{escape(', '.join(left_out))}</p></details>")
     what = f"{part.get('photos', 0):,} photos; {part.get('terms', '')}"
-    return card(str(part.get("name", "")), what, f'{tiles(figures)}{"".join(tables)}<p class="said">{escape(said)}</p>')
+    return card(str(part.get("name", "")), what, f"{tiles(figures)}{''.join(tables)}")
 
 
 def _main(part: Plain) -> list[tuple[str, Plain]]:

@@ -40,7 +40,9 @@ pre{overflow-x:auto;font-size:13px;line-height:1.45;background:var(--card);borde
 border-radius:12px;padding:14px 16px}
 .pair{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));align-items:start}
 .card{min-width:0;overflow-wrap:anywhere}
-@media(max-width:600px){h1{font-size:27px}h2{margin-top:40px}.card{padding:14px}nav ul{padding:8px 12px}}
+.card ul{margin:8px 0;padding-left:20px}.card>.legend{padding:0}
+@media(max-width:600px){header{padding-top:28px}h1{font-size:27px}h2{margin-top:40px}.card{padding:14px}
+nav ul{padding:8px 12px}}
 """
 
 
@@ -56,13 +58,14 @@ def run_page(
         weights: Of the epoch that was measured last: its figures, and the datasets; None where none was.
         photos: Markup of `hemline.photo_answers`; "" where there is none.
     """
-    links = ["curves", *(["figures"] if weights else []), *(["photos"] if photos else []), "recipe"]
+    figures = _figures(lines, weights)
+    links = ["curves", *(["figures"] if figures else []), *(["photos"] if photos else []), "recipe"]
     nav = "".join(f'<li><a href="#{link}">{link.capitalize()}</a></li>' for link in links)
     recipe = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     body = (
         f"<header><h1>{escape(config.name)}</h1><p class='said'>{escape(_recipe_said(config))}</p></header>"
         f"<nav><ul>{nav}</ul></nav><main>{tiles(_tiles(config, lines, starts))}{_data(weights)}{_starts(starts)}"
-        f"<section id='curves'><h2>Curves</h2>{_curves(lines, starts)}</section>{_figures(lines, weights)}"
+        f"<section id='curves'><h2>Curves</h2>{_curves(lines, starts)}</section>{figures}"
         f"{PHOTOS_BEGIN}{photos}{PHOTOS_END}"
         f"<section id='recipe'><h2>Recipe</h2><details><summary>as run, every key</summary>"
         f"<pre>{escape(recipe)}</pre></details></section></main>"
@@ -123,15 +126,12 @@ def _data(weights: Metadata | None) -> str:
         return ""
     measured = weights.metrics.get("sets") or []
     held_out = {str(part.get("name")): part.get("photos", 0) for part in measured if isinstance(part, Mapping)}
-    rows = "".join(
-        f"<tr><td>{escape(str(entry.get('name', '')))}</td><td>{entry.get('photos', 0):,}</td>"
-        f"<td>{held_out.get(str(entry.get('name')), 0):,}</td>"
-        f"<td class='group' style='white-space:normal'>{escape(str(entry.get('terms', '')))}</td></tr>"
+    items = "".join(
+        f"<li><strong>{escape(str(entry.get('name', '')))}</strong>: {entry.get('photos', 0):,} photos to train on, "
+        f"{held_out.get(str(entry.get('name')), 0):,} held out. {escape(str(entry.get('terms', '')))}</li>"
         for entry in weights.data
     )
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("dataset", "training photos", "measured on"))
-    table = f"<thead><tr>{heads}<th scope='col' class='group'>terms</th></tr></thead><tbody>{rows}</tbody>"
-    return card("Data", "", f'<div class="scroll"><table class="list">{table}</table></div>')
+    return card("Data", "", f"<ul>{items}</ul>")
 
 
 def _starts(starts: Sequence[Line]) -> str:
@@ -171,9 +171,12 @@ def _curves(lines: Sequence[Line], starts: Sequence[Line]) -> str:
     terms = {name: None for line in lines for name in _mapping(line.get("losses"))}
     losses = {name: _key([{**line, **_mapping(line.get("losses"))} for line in lines], name) for name in terms}
     mean = "The mean of each epoch's steps"
+    unasked = [name for name, points in losses.items() if not any(point.value for point in points)]
+    zero = f" Always 0, and not drawn: {', '.join(unasked)}." if unasked else ""
+    losses = {name: points for name, points in losses.items() if name not in unasked}
     charts = [
         chart("Loss", f"{mean}: the weighted sum that is trained.", {"loss": _key(lines, "loss")}),
-        chart("Loss terms", f"{mean}, before they are weighed.", losses),
+        chart("Loss terms", f"{mean}, before they are weighed.{zero}", losses),
         chart("Learning rate", "Of the heads, at the end of each epoch.", {"lr": _key(lines, "lr")}),
         chart("Headline", "Of the sets' mean IoU (or mask AP) and mean AP.", {"headline": _key(lines, "headline")}),
         *(chart(f"Validation: {name}", "0 to 1.", curves) for name, curves in _by_set(lines).items()),
