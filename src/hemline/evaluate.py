@@ -162,13 +162,7 @@ def score_network(
         progress: Told how far this one is.
     """
     finds = metadata.finds == "instances"
-
-    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
-        if isinstance(network, InstanceNetwork):
-            return network.find(pixels, valid)
-        with torch.inference_mode():
-            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
-        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+    answer = answerer(network, device)
 
     def measured() -> list[Tally]:
         tallies = []
@@ -195,6 +189,19 @@ def score_network(
         tally.metadata = saved
         tally.instances = tally.instances if finds else None
     return _report(tallies, saved, (scores, areas), "torch", str(device), flip=False, split="validation")
+
+
+def answerer(network: Network | InstanceNetwork, device: torch.device) -> Answerer:
+    """A network in evaluation mode, on its device, as what answers canvases."""
+
+    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
+        if isinstance(network, InstanceNetwork):
+            return network.find(pixels, valid)
+        with torch.inference_mode():
+            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
+        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+
+    return answer
 
 
 def score(
@@ -236,7 +243,7 @@ def choose_mask_thresholds(
     for layer in metadata.layers:                        # logits are too many to keep: answered anew
         photos = (
             (unplace(answered.masks, answered.frame, canvas), truth_map(sample, space, layer))
-            for sample, answered in _answers(dataset, answer, metadata, indices, batch_size)
+            for sample, answered in answered_photos(dataset, answer, metadata, indices, batch_size)
             if isinstance(answered, MapsAnswer) and (sample.targets >= 0).all(1).any()
         )
         chosen[list(layer)] = np.array(mask_thresholds(photos, layer, space.num_masks))[list(layer)]
@@ -264,16 +271,17 @@ def _measure(
     soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
     one_by_one = InstanceTally(metadata.labels, ceiling) if instances else None
     tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores, one_by_one)
-    for sample, answered in _answers(dataset, answer, metadata, indices, batch_size):
+    for sample, answered in answered_photos(dataset, answer, metadata, indices, batch_size):
         tally.add(sample, answered)
         if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):
             progress(name, tally.photos, len(indices))
     return tally
 
 
-def _answers(
+def answered_photos(
     dataset: Dataset, answer: Answerer, metadata: Metadata, indices: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Sample, Answered]]:
+    """Photos of a dataset, each with its answer, which `metadata` says how to read."""
     for batch in _in_batches(indices, batch_size):
         samples = [dataset[i] for i in batch]
         placed = [place(sample.photo, metadata.canvas) for sample in samples]
@@ -339,6 +347,6 @@ def _spread(indices: list[int], most: int) -> list[int]:
 
 
 __all__ = [
-    "Answerer", "Progress", "Report", "SetReport", "Split", "choose_mask_thresholds",
-    "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
+    "Answerer", "Progress", "Report", "SetReport", "Split", "answered_photos", "answerer",
+    "choose_mask_thresholds", "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
 ]  # fmt: skip

@@ -50,6 +50,7 @@ from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, compile_parts, finds_instances
 from hemline.optim import make_optimizer, schedule, set_rates
 from hemline.ranks import Ranks, find_ranks, joined
+from hemline.run_report import write_run_report
 from hemline.trial import photos_at_once, starting_weights
 from hemline.watch import EpochReport, StepReport, Watcher, Watchers
 
@@ -135,6 +136,8 @@ def _train(
                 told = epoch_report(run, last, report, best=best)
                 run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
                 ranks.agreed(partial(_write, run, config, answered, sources, told, pairs.attributes))
+                if ranks.first:
+                    write_run_report(run, config, sources, told)
                 watchers.epoch(told)
                 run.save()
     finally:
