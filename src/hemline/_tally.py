@@ -142,7 +142,6 @@ class Tally:
         self.label_scores |= other.label_scores
         self.photos += other.photos
         self.missed += other.missed
-        self.missed += other.missed
 
     def _add_garments(self, sample: Sample, answered: Answered) -> None:
         """Count the attributes of the garments of one photo."""
