@@ -51,6 +51,8 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
     if not there.is_dir() or not os.access(there, os.W_OK):
         yield f"out: {there} is no folder that can be written"
+    if "wandb" in (config.loggers or ()) and not _installed("wandb"):
+        yield 'loggers: wandb is not installed: pip install "hemline[wandb]", or leave it out'
     try:
         import timm
 
@@ -65,6 +67,12 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     if not own_head:
         yield from _wrong_options("head", config.head, HEADS)
     yield from wrong_data(config, space)
+
+
+def _installed(package: str) -> bool:
+    """Whether a package is there, which is not imported; a folder of that name, such as wandb's own, is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def _wrong_losses(config: Config) -> Iterator[str]:

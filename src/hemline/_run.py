@@ -15,6 +15,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from hemline._troubles import going_on
 from hemline.checkpoint import save_state
 from hemline.config import Config
 from hemline.data.loading import EpochSampler
@@ -116,11 +117,10 @@ class Run:
             self.sums[name] = self.sums.get(name, 0.0) + loss
 
     def _diverged(self, config: Config, what: str) -> StoppedError:
-        kept = (self.folder / "state.pt").exists()
-        advice = "and --resume goes on from the state last kept" if kept else "and begin anew: no state is kept yet"
-        take = "take precision=bf16 or float32, or " if self.scaler.is_enabled() else ""
+        others = {torch.bfloat16: " or take precision=float32", torch.float16: " or take precision=bf16 or float32"}
         return StoppedError(
-            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: {take}lower lr={config.lr:g} {advice}"
+            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g}"
+            f"{others.get(self.dtype, '')}, for the same recipe comes to the same again, and {going_on(self.folder)}"
         )
 
     def save(self) -> None:
@@ -131,8 +131,6 @@ class Run:
                 "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             }
         )
-        if not self.ranks.first:
-            return
         state = {
             "loss": self.loss.state_dict(),
             "average": self.average.module.state_dict(),
@@ -144,7 +142,7 @@ class Run:
             "best": self.best,
             "rng": rng,
         }
-        save_state(self.folder / "state.pt", state)
+        self.ranks.agreed(lambda: save_state(self.folder / "state.pt", state) if self.ranks.first else None)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote, at this run's own learning rate and weight decay.

@@ -7,8 +7,10 @@ workers, and a resumed run goes on with the very photos that the interrupted one
 from __future__ import annotations
 
 import os
+import traceback
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -26,7 +28,7 @@ from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
 from hemline.data.stratify import HELD_OUT, fingerprint, held_out_groups
 from hemline.data.subset import at_most, photos_of_classes
-from hemline.errors import ConfigError, DataError, HemlineError
+from hemline.errors import ConfigError, DataError, HemlineError, in_short
 from hemline.labels import LabelSpace
 
 LEAST_PART = 1e-3
@@ -246,7 +248,7 @@ class EpochSampler(Sampler[list[Item]]):
 
 
 class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
-    """Augmented samples by `Item`; of a photo that cannot be read, the error, for `batches` to raise.
+    """Augmented samples by `Item`; of a photo that cannot be read or placed, the error, for `batches` to raise.
 
     Args:
         sources: The datasets.
@@ -261,14 +263,19 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         self.augment = config.augment
 
     def __getitem__(self, item: Item) -> Sample | HemlineError:
+        dataset = self.sources[item.source].dataset
         try:
-            sample = self.sources[item.source].dataset[item.photo]
+            sample = dataset[item.photo]
+            salt = zlib.crc32(sample.key.encode())
+            generator = np.random.default_rng((*item.seed, salt))
+            placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
+            return separate(placed, LEAST_PART) if self.one_by_one else placed
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
-        salt = zlib.crc32(sample.key.encode())
-        generator = np.random.default_rng((*item.seed, salt))
-        placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
-        return separate(placed, LEAST_PART) if self.one_by_one else placed
+        except MemoryError:
+            raise
+        except Exception as error:  # of a dataset's code: whatever it is, the photo and the line are what helps
+            return DataError(f"{type(dataset).__name__}, photo {dataset.keys[item.photo]}: {_where(error)}")
 
 
 def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
@@ -310,7 +317,17 @@ def _collate(samples: Sequence[Sample | HemlineError]) -> Batch | HemlineError:
         if isinstance(sample, HemlineError):
             return sample
         whole.append(sample)
-    return collate(whole)
+    batch = collate(whole)
+    if torch.utils.data.get_worker_info() is not None:  # else a thread of torch's does, and loses it where none is left
+        for tensor in batch:
+            tensor.share_memory_()
+    return batch
+
+
+def _where(error: Exception) -> str:
+    """An error of another's code as one line: its kind, what it says, and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}: {in_short(error)} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def quiet_worker(_: int) -> None:
