@@ -244,5 +244,5 @@ def test_a_step_that_overflows_is_skipped_and_the_next_one_is_not(config, precis
     assert all(bool(tensor.isfinite().all()) for tensor in weights(run).values())
     monkeypatch.setattr("hemline.train.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     run.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
-    with pytest.raises(StoppedError, match=r"overflows fp16 without any scale.*take precision=bf16 or float32"):
+    with pytest.raises(StoppedError, match=r"overflows fp16 without any scale"):
         step(run, config, batch_of(0, 1))
