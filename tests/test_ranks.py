@@ -46,6 +46,12 @@ def test_numbers_that_torchrun_would_not_give_are_refused(told: dict[str, str], 
         find_ranks()
 
 
+EVERY_LOSS = Loss(
+    bce=1, dice=1, cross_entropy=1, focal=1, jaccard=1, generalised_dice=1, tversky=1, lovasz=1, bootstrapped=1, ohem=1,
+    choice=1,
+)  # fmt: skip
+
+
 # -- one step --------------------------------------------------------------------------------------------------
 
 
@@ -94,7 +100,7 @@ def test_a_step_of_two_processes_is_that_of_one_with_all_the_photos(
 ) -> None:
     config = replace(tiny_config, batch_size=6)
     torch.manual_seed(0)
-    loss = JointLoss(build(config, (space := load_label_space("street"))), space, Loss(bce=1, dice=1, choice=1))
+    loss = JointLoss(build(config, (space := load_label_space("street"))), space, EVERY_LOSS)
     loss.to(memory_format=torch.channels_last).eval()    # neither batch norm nor dropout: see `hemline.ranks`
     parts, whole = halves(config, one_knows)
     alone, gradients = together(lambda: one_step(loss, [whole] * pieces), size=1)[0]

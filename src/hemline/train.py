@@ -96,6 +96,8 @@ def _train(
     fewest = replace(config, batch_size=min(config.batch_size, run.sampler.num_photos))
     if photos_at_once(fewest) == 1 < photos_at_once(config):         # one step an epoch, of all photos there are
         check(fewest, own_head=head is not None)
+    if not ranks.first:
+        torch.manual_seed(config.seed + ranks.rank)      # dropout is not to be the same in all
     if state is not None:
         run.restore(state)
     watchers = Watchers([each for each in (watcher,) if each is not None and ranks.first])
