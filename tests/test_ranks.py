@@ -169,12 +169,25 @@ def test_one_that_ends_alone_lets_none_wait_for_it(monkeypatch: Any) -> None:
     assert with_bug == [(ElsewhereError, gone), (ZeroDivisionError, with_bug[1].said)]
 
 
+def test_weights_that_no_loss_reaches_are_refused() -> None:
+    def act(ranks: Ranks) -> None:
+        layers = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+        layers.forward = layers[0].forward  # type: ignore[method-assign,assignment]
+        model = ranks.wrap(layers, torch.device("cpu"))
+        for _ in range(2):
+            model(torch.ones(1, 2)).sum().backward()
+
+    first, second = ends_by(act)
+    assert first.kind is ConfigError
+    assert "no loss reaches" in first.said
+    assert second == (ElsewhereError, first.said)
+
+
 def test_statistics_of_the_first_serve_all() -> None:
     def act(ranks: Ranks) -> list[float]:
-        norm = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.BatchNorm2d(2)).to(
-            memory_format=torch.channels_last  # type: ignore[call-overload]
-        )
-        torch.nn.init.constant_(norm[0].weight, ranks.rank + 1)
+        conv = torch.nn.Conv2d(2, 2, 3)
+        norm = torch.nn.Sequential(conv, torch.nn.BatchNorm2d(2)).to(memory_format=torch.channels_last)
+        torch.nn.init.constant_(conv.weight, ranks.rank + 1)
         norm(torch.randn(4, 2, 8, 8) + ranks.rank)
         ranks.as_first(norm)
         return [float(value.double().sum()) for value in norm.state_dict().values()]

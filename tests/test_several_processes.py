@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 import hemline.train
+from hemline._run import Run
 from hemline.checkpoint import load, load_state
 from hemline.config import Config, Data, load_config
 from hemline.data.loading import Source
+from hemline.data.sample import Batch
 from hemline.data.synthetic import Synthetic
 from hemline.errors import ElsewhereError, PhotoError, StoppedError
 from hemline.evaluate import score_network
@@ -76,7 +78,7 @@ class GuessInstances(InstanceNetwork):
         return found
 
 
-def measured(network: Any, finds: str) -> str:
+def measured(network: Any, finds: Literal["classes", "instances"]) -> str:
     """The report on seventeen photos of one set and three of another, four at a time."""
     photos = Synthetic(None, SPACE, count=24, canvas=(64, 64))
     sources = [Source(photos, [], np.ones(0), range(17)), Source(photos, [], np.ones(0), range(20, 23))]
@@ -94,7 +96,7 @@ def measured(network: Any, finds: str) -> str:
 @pytest.mark.parametrize(
     "finds", ["classes", pytest.param("instances", marks=pytest.mark.slow)]
 )
-def test_two_processes_measure_what_one_does(finds: str) -> None:
+def test_two_processes_measure_what_one_does(finds: Literal["classes", "instances"]) -> None:
     network = Guess() if finds == "classes" else GuessInstances()
     alone = measured(network, finds)
     both = together(lambda: measured(network, finds))
@@ -120,7 +122,7 @@ def config(tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 class Record:
-    """Keeps the steps; sends a signal to this process after so many."""
+    """Keeps the steps."""
 
     def __init__(self) -> None:
         self.steps: list[StepReport] = []
@@ -142,13 +144,14 @@ def trained(config: Config, *, resume: bool = False, before: Callable[[int], Non
         resume: As of `train`.
         before: Called before each step that this process takes, with how many it has taken.
     """
-    record, runs = Record(), []
+    record = Record()
+    runs: list[Run] = []
     take_step = hemline.train.train_step
 
-    def step(run: Any, *others: Any) -> None:
+    def step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
         before(len(runs))
         runs.append(run)
-        take_step(run, *others)
+        take_step(run, pieces, config)
 
     hemline.train.train_step = step                      # in this process alone, which ends
     train(config, resume=resume, watcher=record)
@@ -185,8 +188,8 @@ def test_two_processes_train_what_one_does(config: Config) -> None:
     for own, alone in zip(lines(config), lines(one), strict=True):
         assert_alike([own.pop("losses")], [alone.pop("losses")], 1e-5)
         assert {key for key in own if own[key] is None} == {key for key in alone if alone[key] is None}
-        known = [[{key: value for key, value in each.items() if value is not None}] for each in (own, alone)]
-        assert_alike(*known, 1e-4)
+        mine, its = ({key: value for key, value in each.items() if value is not None} for each in (own, alone))
+        assert_alike([mine], [its], 1e-4)
     assert lines(config)[-1]["headline"] > 0
 
 

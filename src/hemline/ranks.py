@@ -209,6 +209,11 @@ def _told(error: BaseException, ranks: Ranks, store: Store) -> BaseException:
     lost = isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     if lost:
         error = ElsewhereError("another process of the run ended; its own message says why")
+    elif isinstance(error, RuntimeError) and "finished reduction in the prior iteration" in str(error):
+        error = ConfigError(
+            "the network has weights that no loss reaches, which several processes cannot train: leave them out, or "
+            "give their loss a weight"
+        )
     try:
         if ranks.first:
             store.set(SAID, "" if isinstance(error, ElsewhereError) else str(error))
