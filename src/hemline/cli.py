@@ -185,17 +185,18 @@ def train(
         from hemline.config import load_config
         from hemline.ranks import find_ranks
         from hemline.train import train as run_training
+        from hemline.training_view import TrainingView
 
         if "=" in recipe:
             recipe, overrides = "synthetic", [recipe, *(overrides or [])]
         with said_once():
             config, ranks = load_config(recipe, overrides or []), find_ranks()
-        view = console.TrainingView()
+        view = TrainingView()
         with view if ranks.first else nullcontext():
             best = run_training(config, resume=resume, watcher=view)
         if ranks.first:
             view.tables()
-            console.note(f"try it: hemline predict --demo --weights {best}")
+            view.where(best)
             console.plain(str(best))
 
 

@@ -142,6 +142,7 @@ def score_network(
     device: torch.device,
     batch_size: int = 8,
     ranks: Ranks = Ranks(),  # noqa: B008  # immutable
+    progress: Progress | None = None,
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
@@ -158,15 +159,10 @@ def score_network(
         device: Where the network is.
         batch_size: Photos at a time.
         ranks: The processes that measure together, all of the same weights.
+        progress: Told how far this one is.
     """
     finds = metadata.finds == "instances"
-
-    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
-        if isinstance(network, InstanceNetwork):
-            return network.find(pixels, valid)
-        with torch.inference_mode():
-            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
-        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+    answer = answerer(network, device)
 
     def measured() -> list[Tally]:
         tallies = []
@@ -175,7 +171,9 @@ def score_network(
                 photos = [photo for batch in ranks.share(_in_batches(source.held_out, batch_size)) for photo in batch]
                 name, dataset = entry["name"], source.dataset
                 tallies.append(
-                    _measure(name, dataset, answer, metadata, photos, batch_size, answers=False, ceiling=False)
+                    _measure(
+                        name, dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False
+                    )
                 )
         return tallies
 
@@ -191,6 +189,19 @@ def score_network(
         tally.metadata = saved
         tally.instances = tally.instances if finds else None
     return _report(tallies, saved, (scores, areas), "torch", str(device), flip=False, split="validation")
+
+
+def answerer(network: Network | InstanceNetwork, device: torch.device) -> Answerer:
+    """A network in evaluation mode, on its device, as what answers canvases."""
+
+    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
+        if isinstance(network, InstanceNetwork):
+            return network.find(pixels, valid)
+        with torch.inference_mode():
+            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
+        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+
+    return answer
 
 
 def score(
@@ -232,7 +243,7 @@ def choose_mask_thresholds(
     for layer in metadata.layers:                        # logits are too many to keep: answered anew
         photos = (
             (unplace(answered.masks, answered.frame, canvas), truth_map(sample, space, layer))
-            for sample, answered in _answers(dataset, answer, metadata, indices, batch_size)
+            for sample, answered in answered_photos(dataset, answer, metadata, indices, batch_size)
             if isinstance(answered, MapsAnswer) and (sample.targets >= 0).all(1).any()
         )
         chosen[list(layer)] = np.array(mask_thresholds(photos, layer, space.num_masks))[list(layer)]
@@ -260,16 +271,17 @@ def _measure(
     soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
     one_by_one = InstanceTally(metadata.labels, ceiling) if instances else None
     tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores, one_by_one)
-    for sample, answered in _answers(dataset, answer, metadata, indices, batch_size):
+    for sample, answered in answered_photos(dataset, answer, metadata, indices, batch_size):
         tally.add(sample, answered)
         if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):
             progress(name, tally.photos, len(indices))
     return tally
 
 
-def _answers(
+def answered_photos(
     dataset: Dataset, answer: Answerer, metadata: Metadata, indices: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Sample, Answered]]:
+    """Photos of a dataset, each with its answer, which `metadata` says how to read."""
     for batch in _in_batches(indices, batch_size):
         samples = [dataset[i] for i in batch]
         placed = [place(sample.photo, metadata.canvas) for sample in samples]
@@ -335,6 +347,6 @@ def _spread(indices: list[int], most: int) -> list[int]:
 
 
 __all__ = [
-    "Answerer", "Progress", "Report", "SetReport", "Split", "choose_mask_thresholds",
-    "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
+    "Answerer", "Progress", "Report", "SetReport", "Split", "answered_photos", "answerer",
+    "choose_mask_thresholds", "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
 ]  # fmt: skip

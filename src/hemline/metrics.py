@@ -153,7 +153,7 @@ class MaskScores:
         """
         if not self._photos:
             raise ValueError("no photo with a known pixel has been counted")
-        hit, true, said = self._sums()
+        hit, true, said = self._sums(self._photos)
         background_hit, background = np.zeros_like(true), np.zeros_like(true)
         background_hit[:, 0], background[:, 0] = true[:, 0], true.sum(1)
         shown_in = (true > 0).sum(0)
@@ -162,10 +162,7 @@ class MaskScores:
         trivial = _Measured.of(background_hit.sum(0), true.sum(0), background.sum(0), often)
         drawn = resample(len(self), resamples, seed)     # (B, P)
         spread = _Measured.of(drawn @ hit, drawn @ true, drawn @ said, often)
-        figures = {
-            name: figure(getattr(whole, name), getattr(spread, name), getattr(trivial, name))
-            for name in _MEANS
-        }
+        figures = {name: figure(getattr(whole, name), getattr(spread, name), getattr(trivial, name)) for name in _MEANS}
         occurs = np.flatnonzero(true.sum(0) + said.sum(0))
         floor = np.nan_to_num([trivial.iou, trivial.dice])  # 0 too for what is only predicted
         return MaskReport(
@@ -185,6 +182,11 @@ class MaskScores:
             **figures,
         )  # fmt: skip
 
+    def last_mean_iou(self) -> float:
+        """Of the photo counted last, over the classes that its truth or its prediction shows, 0..1."""
+        hit, true, said = self._sums(self._photos[-1:])
+        return float(mean(ratio(hit, true + said - hit))[0])
+
     def confusion(self) -> NDArray[np.int64]:
         """(C, C) pixels of truth (row) answered as (column), over all photos."""
         total = np.zeros(len(self.classes) ** 2, np.int64)
@@ -192,11 +194,11 @@ class MaskScores:
             total[pairs] += pixels
         return total.reshape(len(self.classes), -1)
 
-    def _sums(self) -> tuple[Floats, Floats, Floats]:
+    def _sums(self, photos: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> tuple[Floats, Floats, Floats]:
         """(P, C) pixels each: right, in the truth, in the prediction."""
         num = len(self.classes)
-        hit, true, said = np.zeros((3, len(self), num))
-        for photo, (pairs, pixels) in enumerate(self._photos):
+        hit, true, said = np.zeros((3, len(photos), num))
+        for photo, (pairs, pixels) in enumerate(photos):
             row, column = np.divmod(pairs, num)
             np.add.at(true[photo], row, pixels)
             np.add.at(said[photo], column, pixels)
