@@ -111,6 +111,8 @@ def _train(
     fewest = replace(config, batch_size=min(config.batch_size, run.sampler.num_photos))
     if photos_at_once(fewest) == 1 < photos_at_once(config):         # one step an epoch, of all photos there are
         check(fewest, own_head=head is not None)
+    if not ranks.first:
+        torch.manual_seed(config.seed + ranks.rank)      # dropout is not to be the same in all
     if state is not None:
         run.restore(state)
     loggers = make_loggers(config, len(run.sampler), run.steps_done)
