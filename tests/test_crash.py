@@ -30,8 +30,8 @@ def killer(tmp_path_factory):
 
 
 def recipe_of(tiny_config, **changes):
-    """Epochs of two steps: of twelve drawn photos the split leaves eight or nine."""
-    data = (Data(name="synthetic", options={"count": 12, "canvas": [64, 64]}),)
+    """Epochs of two steps: of fifteen drawn photos the split leaves nine."""
+    data = (Data(name="synthetic", options={"count": 15, "canvas": [64, 64]}),)
     return replace(tiny_config, data=data, validation=0.25, loggers=None, **changes).to_dict()
 
 

@@ -33,7 +33,7 @@ from hemline.train import train
 @pytest.fixture
 def config(tiny_config, tmp_path):
     """Two epochs of two steps, each of them saved."""
-    data = (Data(name="synthetic", options={"count": 12, "canvas": [64, 64]}),)
+    data = (Data(name="synthetic", options={"count": 15, "canvas": [64, 64]}),)
     return replace(tiny_config, epochs=2, data=data, validation=0.25, out=str(tmp_path), loggers=None)
 
 

@@ -320,7 +320,7 @@ def _collate(samples: Sequence[Sample | HemlineError]) -> Batch | HemlineError:
     batch = collate(whole)
     if torch.utils.data.get_worker_info() is not None:  # else a thread of torch's does, and loses it where none is left
         for tensor in batch:
-            tensor.share_memory_()
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
     return batch
 
 
