@@ -49,7 +49,7 @@ def tell(logger, config, folder, numbers, finish=True, loss=1.0):
 @pytest.fixture
 def config(tiny_config, tmp_path):
     data = (Data(name="synthetic", options={"count": 17, "canvas": [64, 64]}),)
-    return replace(tiny_config, epochs=2, data=data, validation=0.2, out=str(tmp_path))
+    return replace(tiny_config, epochs=2, data=data, validation=0.0, batch_size=5, out=str(tmp_path))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ GIT_WAITS = 10.0
 """Seconds that git may take to say what is checked out."""
 HIDDEN = "***"
 NAMES = r"[\w.-]*(?:token|secret|passw(?:or)?d|credential|(?:api|access)[_-]?key)[\w.-]*"
-SECRET = re.compile(rf"({NAMES}[=:])[^\s&,\]}}]+", re.IGNORECASE)
+SECRET = re.compile(rf"({NAMES}[=:]\s*)[^\s&,\]}}]+", re.IGNORECASE)
 SECRET_OPTION = re.compile(rf"-{NAMES}", re.IGNORECASE)
 IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -102,7 +102,7 @@ def cores() -> int:
 def _shown(argument: str) -> str:
     argument = SECRET.sub(rf"\1{HIDDEN}", IN_URL.sub(HIDDEN, argument))
     home = str(Path.home())
-    return re.sub(rf"{re.escape(home)}(?=/|\\|$)", "~", argument) if len(home) > 1 else argument
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", argument) if len(home) > 1 else argument
 
 
 def _version(package: str) -> str | None:
