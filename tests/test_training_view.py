@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -176,7 +177,7 @@ def test_packed_lines_keep_all_words_and_the_width(words, width):
     lines = list(packed(words, width))
     assert " ".join(lines).split() == " ".join(words).split()
     assert all(cell_len(line) <= width or len(line.split()) == 1 for line in lines)
-    for line, after in zip(lines, lines[1:], strict=False):
+    for line, after in pairwise(lines):
         assert after.startswith("  ")
         assert cell_len(line) + 2 + cell_len(after.split()[0]) > width, "as few lines as can be"
 
@@ -199,10 +200,13 @@ def test_where_things_are(view, tmp_path):
 
 def test_the_terminal_is_given_back_however_it_ends(view):
     shown = view(80)
-    with pytest.raises(KeyboardInterrupt), shown:
-        shown.step(NOW)
+
+    def broken():
         assert shown._live.is_started
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), shown:
+        broken()
     assert not shown._live.is_started
     assert shown.said().rindex("\x1b[?25h") > shown.said().rindex("\x1b[?25l"), "the cursor is back"
     plain = view()

@@ -73,7 +73,7 @@ def environment(*, num_processes: int = 1, resumed_at: tuple[int, int] | None = 
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,  # type: ignore[no-untyped-call]
         "cpu": {"model": _cpu(), "cores": cores(), "threads": torch.get_num_threads()},
         "gpus": _gpus(),
         "processes": num_processes,
