@@ -64,6 +64,7 @@ def test_a_run_leaves_what_it_promises(config, tmp_path):
     assert load_config(folder / "config.yaml") == config
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert 0 < lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
     assert not list(folder.glob("*.tmp"))
     network, metadata = load_network(best)
     assert metadata.canvas == (64, 64)
@@ -191,8 +192,10 @@ def test_an_epoch_measured_again_stands_once(config, tmp_path):
     first, second = file.read_text().splitlines()
     file.write_text("\n".join([first, second, second.replace('"epoch": 2', '"epoch": 3'), '{"epoch": 1, cut']))
     train(config, resume=True)
-    assert [json.loads(line)["epoch"] for line in file.read_text().splitlines()] == [1, 2, 3]
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert file.read_text().splitlines()[:2] == [first, second]
+    assert lines[2]["seconds"] > lines[1]["seconds"], "the time of earlier starts counts"
 
 
 def test_own_head(config):

@@ -50,6 +50,8 @@ class EpochReport(NamedTuple):
     """As of `StepReport`; None where a resumed run had no step of the epoch left."""
     data_wait: float | None
     gpu_memory: float | None
+    seconds: float
+    """How long the run took until then, validations too, without the pauses between its starts."""
     report: Report | None
     """The validation; None where the recipe asks for none after this epoch."""
     best: bool
