@@ -252,6 +252,14 @@ def test_a_run_begun_anew_has_an_id_of_its_own(config, tmp_path, wandb, monkeypa
     assert wandb.runs[0].given["project"] == "clothes"
 
 
+def test_what_wandb_already_has_is_not_sent_again(config, tmp_path, wandb):
+    """It was killed after step 8, and its state kept at step 6."""
+    config = replace(config, loggers=("wandb",))
+    tell(make_loggers(config, STEPS, 0)[0], config, tmp_path, range(1, 9), finish=False)
+    tell(make_loggers(config, STEPS, 6)[0], config, tmp_path, range(7, 11))
+    assert [list(run.rows) for run in wandb.runs] == [[1, 2, 3, 4, 5, 6, 7, 8], [9, 10]]
+
+
 def test_wandb_that_is_missing_is_among_the_problems(config, tmp_path, monkeypatch):
     monkeypatch.setattr(_lookups, "find_spec", lambda name: None)
     check(config)

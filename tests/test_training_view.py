@@ -72,11 +72,16 @@ def test_160_columns(view):
     ]
 
 
-@pytest.mark.parametrize("width", [20, 40, 80, 160])
-def test_no_line_is_wider_than_the_terminal(view, width):
-    shown = view(width)
-    shown.step(NOW)
-    assert all(cell_len(line) <= width for line in shown.lines())
+def test_figures_are_never_broken(view):
+    whole = view(1000)
+    whole.step(NOW)
+    figures = whole.lines()[1].split("  ")[1:]
+    for width in range(32, 120):
+        shown = view(width)
+        shown.step(NOW)
+        lines = shown.lines()
+        assert all(cell_len(line) <= width for line in lines)
+        assert [each for line in lines[1:] for each in line.split("  ")[1:]] == figures, width
 
 
 def test_what_is_awaited_after_the_last_step(view, clock):
@@ -128,9 +133,10 @@ def test_much_waiting_is_advised_on_once(view, clock, monkeypatch):
     monkeypatch.setattr(training_view, "cores", lambda: 16)
     shown = view(80, workers=2)
     waits = "waits for photos"
+    clock[0] += 29
     shown.step(NOW._replace(data_wait=0.9))
     assert waits not in shown.said(), "the first photos are always awaited"
-    clock[0] += 31
+    clock[0] += 2
     shown.step(NOW._replace(data_wait=0.3))
     assert waits not in shown.said()
     shown.epoch(EpochReport(1, 3.25, LOSSES, 1e-3, None, None, None, None, False))
