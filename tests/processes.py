@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it in a loop
 
 HANGS_AFTER = 120.0
 """Seconds in which all must have ended."""

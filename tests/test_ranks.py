@@ -172,7 +172,7 @@ def test_one_that_ends_alone_lets_none_wait_for_it(monkeypatch: Any) -> None:
 def test_weights_that_no_loss_reaches_are_refused() -> None:
     def act(ranks: Ranks) -> None:
         layers = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
-        layers.forward = layers[0].forward  # type: ignore[method-assign,assignment]
+        layers.forward = layers[0].forward
         model = ranks.wrap(layers, torch.device("cpu"))
         for _ in range(2):
             model(torch.ones(1, 2)).sum().backward()
