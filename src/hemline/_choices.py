@@ -42,3 +42,10 @@ class ProtocolName(StrEnum):
     """How others score."""
 
     SEED3 = "seed3"
+
+
+class EpochName(StrEnum):
+    """Which epoch of a run."""
+
+    BEST = "best"
+    LAST = "last"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._answered import Answered, MapsAnswer
+from hemline._average_precision import average_precision
 from hemline._instance_tally import InstanceTally
 from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
@@ -19,7 +20,7 @@ from hemline.foreground_iou import ForegroundIoU
 from hemline.instance_thresholds import instance_thresholds
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
-from hemline.metrics import IGNORED, LabelScores, MaskScores, average_precision
+from hemline.metrics import IGNORED, LabelScores, MaskScores
 from hemline.report import SetReport
 from hemline.soft_scores import SoftScores, chances, squashed
 from hemline.thresholds import NEVER, best_thresholds
@@ -124,6 +125,23 @@ class Tally:
         if self.transplant is not None:
             self.transplant.add(sample)
         self.photos += 1
+
+    def extend(self, other: Tally) -> None:
+        """Count the photos of another tally of the same set after one's own; of garments repainted it takes none."""
+        for scores, more in zip(self.masks, other.masks, strict=True):
+            scores.extend(more)
+        self.foreground.extend(other.foreground)
+        self.whole.extend(other.whole)
+        self.garments.extend(other.garments)
+        self.targets.extend(other.targets)
+        if self.soft is not None and other.soft is not None:
+            self.soft.extend(other.soft)
+        if self.instances is not None and other.instances is not None:
+            self.instances.extend(other.instances)
+        self.mask_scores |= other.mask_scores
+        self.label_scores |= other.label_scores
+        self.photos += other.photos
+        self.missed += other.missed
 
     def _add_garments(self, sample: Sample, answered: Answered) -> None:
         """Count the attributes of the garments of one photo."""

@@ -1,4 +1,4 @@
-"""Commands that list what there is: recipes, networks, and the terms of code and weights."""
+"""Commands that list what there is: recipes, networks, training runs, and the terms of code and weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from hemline._choices import EpochName
 from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG
+from hemline.errors import HemlineError
 
 app = typer.Typer()
 
@@ -49,6 +51,56 @@ def models(
             console.plain_json([network.to_dict() for network in networks])
         else:
             console.show_tables([networks_table(networks)])
+
+
+@app.command()
+def runs(
+    folders: Annotated[
+        list[str] | None, typer.Argument(metavar="FOLDER", help="Runs, or folders of runs; `runs` if none is named.")
+    ] = None,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Show this figure, by its name, the end of it or a pattern; several times."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The figure that decides which is best; else `headline`.")
+    ] = None,
+    epoch: Annotated[EpochName, typer.Option(help="Whose figures.")] = EpochName.BEST,
+    no_group: Annotated[
+        bool, typer.Option("--no-group", metavar=FLAG, help="List runs singly that differ in their seed alone.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", metavar=FLAG, help="Print Markdown.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", metavar=FLAG, help="Print CSV with all digits.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", metavar=FLAG, help="Print LaTeX for booktabs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON.")] = False,
+) -> None:
+    """Compare training runs, best first; of those that differ in their seed alone, mean and deviation.
+
+    What is asked for in another form than a table for the terminal stands alone on stdout; notes go to stderr.
+
+    - `hemline runs`
+    - `hemline runs runs/a runs/b --figure mean_iou --figure "ccp.*" --sort ccp.mean_iou`
+    - `hemline runs --latex > table.tex`
+    """
+    with clean_exit():
+        from hemline import console, run_tables
+        from hemline.runs import compare
+
+        if as_markdown + as_csv + as_latex + as_json > 1:
+            raise HemlineError("--markdown, --csv, --latex and --json are forms of the same table: ask for one of them")
+        found = compare(folders or ["runs"], figures=figure or [], sort=sort, epoch=epoch.value, group=not no_group)
+        if as_json:
+            console.plain_json(found.to_dict())
+        elif as_markdown or as_csv or as_latex:
+            write = run_tables.markdown if as_markdown else run_tables.comma_separated if as_csv else run_tables.latex
+            console.plain(write(found))
+        else:
+            table, left_out = run_tables.runs_table(found, console.answers().width)
+            console.show_tables([table])
+            if left_out:
+                console.note(f"no place here for {', '.join(left_out)}: a wider terminal, --figure or --csv shows them")
+        for note in found.notes:
+            console.note(note)
 
 
 @app.command()

@@ -50,10 +50,14 @@ class EpochReport(NamedTuple):
     """As of `StepReport`; None where a resumed run had no step of the epoch left."""
     data_wait: float | None
     gpu_memory: float | None
+    seconds: float
+    """How long the run took until then, validations too, without the pauses between its starts."""
     report: Report | None
     """The validation; None where the recipe asks for none after this epoch."""
     best: bool
     """Whether it is the best so far."""
+    task_weights: dict[str, float] | None = None
+    """The weight that each task has learnt, beside the recipe's; None where these are fixed."""
 
     def line(self) -> str:
         """The epoch's line in `metrics.jsonl`: a JSON object that begins with the epoch."""
