@@ -22,15 +22,16 @@ from typing import Any
 
 import torch
 import yaml
-from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
 from hemline import __version__
 from hemline._held import held
+from hemline._memory import keep_freed_memory
 from hemline._reading import path_of
 from hemline._run import Clock, Run, epoch_report, stopped_by_signals
 from hemline._troubles import going_on, told_in_words
+from hemline.average import Average
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
@@ -84,6 +85,8 @@ def train(
         device = pick_device(config.device, ranks.local_rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        else:
+            keep_freed_memory()
         ranks.agreed(lambda: stack.enter_context(held(folder)) if ranks.first else None)
         return _train(config, head, ranks, device, folder, resume, watcher)
 
@@ -263,7 +266,7 @@ def _set_up(
     else:
         loss = InstanceLoss(network, space, config.loss)
     loss.to(device)
-    average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
+    average = Average(network, config.model_ema_decay)
     if config.torchcompile:
         compile_parts(network, device)
     optimizer = make_optimizer(loss, config)
