@@ -21,9 +21,9 @@ from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
-from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
+from hemline.labels import OF_WORDS, Category, Label, LabelSpace, load_label_space
 from hemline.model import Network, answer_train, assemble, assemble_instances, make_backbone
-from hemline.runtime import default_weights
+from hemline.runtime import weights_file
 from hemline.trunks import OWN_TRUNKS
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpac
     """
     assert config.init is not None
     try:
-        path = default_weights(".safetensors") if config.init == "default" else path_of(config.init)
+        path = path_of(weights_file(config.init, ".safetensors"))
         state, metadata = load(path)
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
@@ -140,7 +140,7 @@ def _network(config: Config, backbone: Backbone) -> Network | InstanceNetwork:
     head = HEADS[config.head.name]
     if not issubclass(head, InstanceHead):
         return assemble(backbone, config, _space(config))
-    if config.labels == OF_DATA:                         # its classes are not known before the data are read
+    if config.labels in OF_WORDS:                        # its classes are not known before the data are read
         options = {key: value for key, value in config.head.options.items() if key not in head.names_classes}
         config = replace(config, head=replace(config.head, options=options))
     return assemble_instances(backbone, config, _space(config))
@@ -159,7 +159,7 @@ def _trunk_weights(config: Config, backbone: Backbone) -> None:
 
 def _space(config: Config) -> LabelSpace:
     try:
-        return load_label_space("street" if config.labels == OF_DATA else config.labels)
+        return load_label_space("street" if config.labels in OF_WORDS else config.labels)
     except (LabelError, OSError):
         return load_label_space("street")                # the recipe's own is already said to be wrong
 
