@@ -279,7 +279,7 @@ def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(con
     assert {group["weight_decay"] for group in state["optimizer"]["param_groups"]} == {0.0, 0.125}
     kept = (tmp_path / "tiny/config.yaml").read_text()
     narrow = replace(config, epochs=3, label_head=replace(config.label_head, hidden=9))
-    with pytest.raises(WeightsError, match="size mismatch for network.label_head"):
+    with pytest.raises(WeightsError, match=r"size mismatch for network\.label_head"):
         train(narrow, resume=True)
     assert (tmp_path / "tiny/config.yaml").read_text() == kept
     with pytest.raises(WeightsError, match="no run to resume"):

@@ -79,6 +79,9 @@ class LabelHead:
     """Width of the shared layer before the classifiers."""
     dropout: PartShare = 0.2
     """Share of that layer dropped in training."""
+    direct: tuple[Text, ...] | None = None
+    """Labels whose classifier reads the pooled maps, not that layer, which stays as it is for the others: those that
+    weights learnt later. `labels: init+data` fills it in."""
 
 
 @dataclass(frozen=True, kw_only=True)

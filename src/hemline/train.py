@@ -45,7 +45,7 @@ from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, finds_instances
 from hemline.optim import make_optimizer, make_scheduler
 from hemline.ranks import Ranks, find_ranks, joined
-from hemline.trial import starting_weights
+from hemline.trial import photos_at_once, starting_weights
 from hemline.watch import EpochReport, StepReport, Watcher, Watchers
 
 SAVE_EVERY = 300.0
@@ -90,8 +90,9 @@ def _train(
     run = _set_up(config, network, space, sources, device, folder, weights, ranks)
     pairs = count_pairs(sources, space)
     answered = narrowed(space, pairs)                    # what the weights will say; the data go on as they were opened
-    if run.sampler.num_photos == 1 < config.batch_size:
-        check(replace(config, batch_size=1), own_head=head is not None)
+    fewest = replace(config, batch_size=min(config.batch_size, run.sampler.num_photos))
+    if photos_at_once(fewest) == 1 < photos_at_once(config):         # one step an epoch, of all photos there are
+        check(fewest, own_head=head is not None)
     if state is not None:
         run.restore(state)
     watchers = Watchers([each for each in (watcher,) if each is not None and ranks.first])
@@ -228,7 +229,14 @@ def _set_up(
         loss = InstanceLoss(network, space, config.loss)
     average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
     optimizer = make_optimizer(loss, config)
-    sampler = EpochSampler(sources, batch_size=config.batch_size, seed=config.seed)
+    sampler = EpochSampler(
+        sources,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        pieces=config.grad_accum_steps,
+        rank=ranks.rank,
+        size=ranks.size,
+    )
     dtype = precision_of(config, device)
     return Run(
         loss=loss.to(device),

@@ -21,8 +21,10 @@ from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
-from hemline.labels import OF_WORDS, Category, Label, LabelSpace, load_label_space
+from hemline.labels import OF_DATA, OF_INIT, Category, Label, LabelSpace, load_label_space
+from hemline.metadata import read_metadata
 from hemline.model import Network, answer_train, assemble, assemble_instances, make_backbone
+from hemline.ranks import find_ranks
 from hemline.runtime import weights_file
 from hemline.trunks import OWN_TRUNKS
 
@@ -54,8 +56,24 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
         if not wrong & {"backbone.pretrained", "backbone.weights"}:
             _tried(problems, lambda: _trunk_weights(config, backbone))
         if not blocks & {"canvas", "batch_size"}:
-            _tried(problems, lambda: _step(config, backbone, network))
+            _tried(problems, lambda: _step(config, photos_at_once(config), backbone, network))
     return problems
+
+
+def photos_at_once(config: Config) -> int:
+    """The fewest photos that the network reads at a time in training: a process's part of a piece of a step.
+
+    Raises:
+        ConfigError: it would be none.
+    """
+    processes, pieces = find_ranks().size, config.grad_accum_steps
+    photos = config.batch_size // pieces // processes
+    if not photos:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} photos a step cannot be parted among {pieces} pieces and {processes} "
+            f"processes; take {pieces * processes} or more"
+        )
+    return photos
 
 
 def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpace | None = None) -> dict[str, Tensor]:
@@ -112,8 +130,11 @@ def _last_layers(space: LabelSpace, recipe: Mapping[str, Any]) -> Layers:
     things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
     names = [*space.mask_names, "nobody"] if recipe.get("masks") == "exclusive" else space.mask_names
     layers = {"mask_head.classifier": [f"pixels of {name}" for name in names]}
-    for number, part in enumerate(space.label_slices.values()):
-        layers[f"label_head.classifiers.{number}"] = [thing.name for thing in things[part]]
+    direct = recipe.get("label_head", {}).get("direct") or ()
+    groups = [[x.name for x in things[part] if x.name not in direct] for part in space.label_slices.values()]
+    for number, names in enumerate(names for names in groups if names):
+        layers[f"label_head.classifiers.{number}"] = names
+    layers["label_head.direct"] = [thing.name for thing in things if thing.name in direct]
     head = HEADS.get(recipe.get("head", {}).get("name", ""))
     if head is not None and issubclass(head, InstanceHead):
         for layer, rows in head.class_layers.items():
@@ -140,7 +161,7 @@ def _network(config: Config, backbone: Backbone) -> Network | InstanceNetwork:
     head = HEADS[config.head.name]
     if not issubclass(head, InstanceHead):
         return assemble(backbone, config, _space(config))
-    if config.labels in OF_WORDS:                        # its classes are not known before the data are read
+    if config.labels == OF_DATA:                         # its classes are not known before the data are read
         options = {key: value for key, value in config.head.options.items() if key not in head.names_classes}
         config = replace(config, head=replace(config.head, options=options))
     return assemble_instances(backbone, config, _space(config))
@@ -159,8 +180,10 @@ def _trunk_weights(config: Config, backbone: Backbone) -> None:
 
 def _space(config: Config) -> LabelSpace:
     try:
-        return load_label_space("street" if config.labels in OF_WORDS else config.labels)
-    except (LabelError, OSError):
+        if config.labels == OF_INIT:
+            return read_metadata(path_of(weights_file(str(config.init), ".safetensors"))).labels
+        return load_label_space("street" if config.labels == OF_DATA else config.labels)
+    except (LabelError, WeightsError, OSError):
         return load_label_space("street")                # the recipe's own is already said to be wrong
 
 
@@ -177,10 +200,10 @@ def _garment(config: Config, network: InstanceNetwork) -> Target:
     )
 
 
-def _step(config: Config, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
-    """Read one photo, or two where a step has more, as in training."""
+def _step(config: Config, photos: int, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
+    """Read one photo, or two where there are more at a time, as in training."""
     height, width = config.canvas
-    photos = min(config.batch_size, 2)
+    photos = min(photos, 2)
     reader = "backbone.name", backbone.name
     try:
         with torch.no_grad():

@@ -171,23 +171,44 @@ def repeat_factors(labels: Sequence[NDArray[np.int8]], threshold: float) -> NDAr
 
 
 class EpochSampler(Sampler[list[Item]]):
-    """Batches of one epoch; set `epoch` before iterating, and `start` to skip batches already trained on."""
+    """Batches of one epoch; set `epoch` before iterating, and `start` to skip steps already trained on.
 
-    def __init__(self, sources: Sequence[Source], *, batch_size: int, seed: int) -> None:
+    Every process of a run has one, and they part the same steps among them: which photos a step has, and how each is
+    seen, depends neither on the number of processes nor on that of pieces.
+
+    Args:
+        sources: The datasets.
+        batch_size: Photos a step, of all processes and pieces.
+        seed: Of the run.
+        pieces: Batches that each process takes for a step.
+        rank: The number of this process.
+        size: How many there are.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], *, batch_size: int, seed: int, pieces: int = 1, rank: int = 0, size: int = 1
+    ) -> None:
         self.sources = sources
         self.batch_size = batch_size
         self.seed = seed
+        self.pieces = pieces
+        self.rank = rank
+        self.size = size
         self.epoch = 0
         self.start = 0
         self.num_photos = sum(round(float(source.draws.sum())) for source in sources)
 
     def __len__(self) -> int:
+        """Steps of an epoch."""
         return max(1, self.num_photos // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Item]]:
         items = self._items()
-        for batch in range(self.start, len(self)):
-            yield items[batch * self.batch_size : (batch + 1) * self.batch_size]
+        for step in range(self.start, len(self)):
+            photos = items[step * self.batch_size : (step + 1) * self.batch_size]
+            for piece in range(self.pieces):
+                begin, end = (len(photos) * k // self.pieces for k in (piece, piece + 1))
+                yield photos[begin:end][self.rank :: self.size]
 
     def _items(self) -> list[Item]:
         drawn: list[tuple[int, int]] = []
