@@ -301,6 +301,10 @@ class TrainingView:
         """Say how much each class counts in the mask losses."""
         note(f"{kind}: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        note(text)
+
     def step(self, report: StepReport) -> None:
         """Move the bar."""
         losses = " ".join(f"{name.split(': ')[-1]} {value:.3f}" for name, value in report.losses.items() if value)

@@ -1,7 +1,7 @@
 """Whether the photos were enough to teach a new label: cross-validation on pooled features, and a verdict in words.
 
 Each label is fitted on four fifths of the products or photos and asked of the others, so that every photo is answered
-once by rows that never saw it, `REPEATS` times over with other fifths. The average precision of these answers, its 95 %
+by rows that never saw it, `REPEATS` times over with other fifths. The average precision of these answers, its 95 %
 interval over groups of photos, and how often the answer at the threshold is right decide:
 
     enough            the interval lies above chance, chance alone would seldom do as well, and an answer is more often
@@ -14,9 +14,9 @@ Shapes: N rows, H features, M new labels, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,14 +31,16 @@ from hemline.thresholds import FEWEST, LEAST, NEVER
 FOLDS = 5
 """Parts that the groups are dealt into."""
 REPEATS = 3
-"""Times that they are dealt anew."""
+"""Times that they are dealt anew, where they are few."""
+MANY = 1000
+"""Groups from which on they are dealt once."""
 SHUFFLES = 1000
 """Times that yes and no are dealt among the groups by chance, to see what chance can do."""
 BY_CHANCE = 0.01
 """The largest share of these that may do as well."""
 RIGHT = 0.5
 """Least share of right answers among those given."""
-RIDGE = 1.0
+RIDGE = 5.0
 """Penalty on the squared weights, of features that are scaled to a mean square of 1; each photo's loss counts 1."""
 STEPS = 100
 """Of L-BFGS, at most."""
@@ -55,14 +57,12 @@ class Rows(NamedTuple):
     """(N, H) float16."""
     labels: Tensor
     """(N, M) int8: 1, 0 or -1."""
-    group: Tensor
-    """(N,) int64: the group of its photo, 0 to G - 1."""
     photo: Tensor
     """(N,) int64: its photo."""
+    group: Tensor
+    """(N,) int64: the group of its photo, 0 to G - 1."""
     whole: Tensor
     """(N,) bool: of the whole photo, not of a garment."""
-    plain: Tensor
-    """(N,) bool: seen as an answer sees it, not varied."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +153,19 @@ def judge(
     able = np.flatnonzero(np.minimum(yes.sum(0), no.sum(0)) >= FEWEST)
     whole, half = (np.zeros((2, *rows.labels.shape)) for _ in range(2))                 # sums of logits, and how many
     random = np.random.default_rng(seed)
-    for done in range(REPEATS * FOLDS if len(able) else 0):
+    fits = FOLDS * (REPEATS if len(yes) < MANY else 1) if len(able) else 0
+    for done in range(fits):
         if done % FOLDS == 0:
             fold = deal(yes[:, able], FOLDS, random)
         teaches = fold != done % FOLDS
-        asked = np.flatnonzero(~teaches[rows.group] & rows.plain.numpy())
+        asked = np.flatnonzero(~teaches[rows.group])
         fewer = teaches.copy()
         fewer[teaches] = deal(yes[teaches][:, able], 2, random) == 0
         for sums, groups in ((whole, teaches), (half, fewer)):
             answers = _answers(rows, groups, asked, able)
             sums[0][np.ix_(asked, able)] += np.nan_to_num(answers)
             sums[1][np.ix_(asked, able)] += ~np.isnan(answers)
-        progress("cross-validation", done + 1, REPEATS * FOLDS)
+        progress("cross-validation", done + 1, fits)
     return [
         _taught(name, rows, m, yes[:, m], no[:, m], [ratio(*sums[:, :, m]) for sums in (whole, half)], random)
         for m, name in enumerate(names)
@@ -226,7 +227,7 @@ def _taught(
 ) -> Taught:
     """The figures of one label from the (N,) logits that all groups but its own teach, and half of them."""
     said = rows.labels[:, label].numpy()
-    known = (said >= 0) & rows.plain.numpy()
+    known = (said >= 0)
     garments = known & ~rows.whole.numpy()               # what an answer says it of, where any is known
     asked = garments if garments.any() else known
     asked &= ~np.isnan(logits[0])
@@ -236,10 +237,9 @@ def _taught(
     scores, true = logits[0][asked], said[asked] == 1
     _, group = np.unique(rows.group.numpy()[asked], return_inverse=True)
     number = int(group.max()) + 1
-    base = float(true.mean())
-    value = float(average_precision(scores, true)[0])
+    value, base = float(average_precision(scores, true)[0]), float(true.mean())
     precision = figure(value, average_precision(scores, true, group, resample(number)), base)
-    chance = np.mean([average_precision(scores, dealt)[0] >= value for dealt in _dealt(true, group, random)])
+    chance = _by_chance(scores, true, group, random)
     threshold, right, found = best_answer(1 / (1 + np.exp(-scores)), true)
     fewer = ~np.isnan(logits[1][asked])
     halved = float(average_precision(logits[1][asked][fewer], true[fewer])[0]) if fewer.any() else np.nan
@@ -275,8 +275,10 @@ def best_answer(scores: Floats, true: NDArray[np.bool_]) -> tuple[float, float, 
     return float((scores[last] + below) / 2), float(right[best]), float(found[best])
 
 
-def _dealt(true: NDArray[np.bool_], group: NDArray[np.int64], random: np.random.Generator) -> Iterator[NDArray[np.bool_]]:
-    """The answers of groups dealt anew among groups, where each has one; else among rows."""
-    one_each = len(np.unique(group)) == len(group)
-    for _ in range(SHUFFLES):
-        yield random.permutation(true)
+def _by_chance(scores: Floats, true: NDArray[np.bool_], group: NDArray[np.int64], random: np.random.Generator) -> float:
+    """The share of dealings of yes and no among groups whose average precision is as high; groups have their mean."""
+    mean = ratio(np.bincount(group, scores), np.bincount(group))
+    yes = np.bincount(group, true) > 0
+    value = average_precision(mean, yes)[0]
+    as_high = sum(bool(average_precision(mean, random.permutation(yes))[0] >= value) for _ in range(SHUFFLES))
+    return (1 + as_high) / (1 + SHUFFLES)

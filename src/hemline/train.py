@@ -30,16 +30,17 @@ from hemline._reading import path_of
 from hemline._run import Clock, Run, epoch_report, stopped_by_signals
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
-from hemline.data import label_space
+from hemline.data import growth, label_space
 from hemline.data.balance import Weights, weights_of
 from hemline.data.carriers import count_pairs, narrowed
 from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
+from hemline.finetune import teach, teaches_new_labels_alone, with_direct
 from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
-from hemline.labels import LabelSpace
+from hemline.labels import OF_INIT, LabelSpace
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
 from hemline.model import Network, build, build_instances, finds_instances
@@ -83,9 +84,18 @@ def _train(
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
     state = load_state(folder / "state.pt") if resume else None
-    space = label_space(config)
+    grown = growth(config) if config.labels == OF_INIT else None
+    if grown is not None and ranks.first:
+        _write_config(config, folder)                    # without what the data then fill in
+    config = config if grown is None else with_direct(config, grown)
+    space = label_space(config) if grown is None else grown.space
     network = _network(config, space, head)
     sources = open_sources(config, space)
+    if grown is not None and teaches_new_labels_alone(config):
+        if ranks.size > 1:
+            raise ConfigError("freeze: new labels alone are learnt in minutes by one process; start it without torchrun")
+        told = Watchers([] if watcher is None else [watcher])
+        return teach(config, grown, network, sources, device, folder, state, told)
     weights = weights_of(sources, config, space)
     run = _set_up(config, network, space, sources, device, folder, weights, ranks)
     pairs = count_pairs(sources, space)

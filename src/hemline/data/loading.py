@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Sampler
 from hemline._reading import path_of
 from hemline.config import Config
 from hemline.data import Dataset, build_dataset, published_sides, split_indices
-from hemline.data.augment import augment_sample
+from hemline.data.augment import augment_sample, place_sample
 from hemline.data.instance_truth import separate
 from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
@@ -231,10 +231,14 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         sources: The datasets.
         config: Says the canvas and how photos are varied.
         one_by_one: Maps of classes are divided into things, as `instance_truth.separate` does.
+        varied: False sees photos as answers do.
     """
 
-    def __init__(self, sources: Sequence[Source], config: Config, *, one_by_one: bool = False) -> None:
+    def __init__(
+        self, sources: Sequence[Source], config: Config, *, one_by_one: bool = False, varied: bool = True
+    ) -> None:
         self.sources = sources
+        self.varied = varied
         self.one_by_one = one_by_one
         self.canvas = config.canvas
         self.augment = config.augment
@@ -244,6 +248,8 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
             sample = self.sources[item.source].dataset[item.photo]
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
+        if not self.varied:
+            return place_sample(sample, self.canvas)
         salt = zlib.crc32(sample.key.encode())
         placed = augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
         return separate(placed, LEAST_PART) if self.one_by_one else placed
@@ -263,15 +269,16 @@ def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
 
 def make_loader(
     sources: Sequence[Source],
-    sampler: EpochSampler,
+    sampler: Iterable[list[Item]],
     config: Config,
     *,
     pin_memory: bool,
     one_by_one: bool = False,
+    varied: bool = True,
 ) -> DataLoader[Batch | HemlineError]:
-    """A loader to take `batches` from; workers live as long as it does. For `one_by_one` see `TrainingSet`."""
+    """A loader to take `batches` from; workers live as long as it does. For the switches see `TrainingSet`."""
     return DataLoader(
-        TrainingSet(sources, config, one_by_one=one_by_one),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
+        TrainingSet(sources, config, one_by_one=one_by_one, varied=varied),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
         batch_sampler=sampler,
         num_workers=config.workers,
         collate_fn=_collate,

@@ -82,6 +82,7 @@ class _Growing:
         self.known = space
         self.entries = entries
         """What each word means, as a `teach` block says it."""
+        self.garments: Sequence[str] = ()
         self.names: set[str] = set()
         """Words that are new."""
         self.new: dict[str, list[str]] = {}
@@ -91,6 +92,7 @@ class _Growing:
 
     def categories(self, names: Sequence[str]) -> None:
         """Words for garments."""
+        self.garments = names
         todo = [name for name in names if name not in self.entries]
         if todo == list(names) == [GARMENT]:                  # a set without such words: any garment
             self.entries[GARMENT] = {"others": "unknown"}
@@ -167,15 +169,17 @@ class _Growing:
         """The label space that it has become."""
         plain = self.known.to_dict()
         garments = [c.name for c in self.known.categories if c.shown and c.index not in self.known.parts]
+        said = {name for word in self.garments for name in _meant(self.entries[word])}
+        told = [name for name in garments if name in said]
         for group, labels in self.new.items():
             entry = next((g for g in plain["groups"] if g["name"] == group), None)
             if entry is None:
-                carriers = [] if group == OTHER_CATEGORY else garments
+                carriers = [] if group == OTHER_CATEGORY else told or garments
                 entry = {"name": group, "choice": self.choices[group], "shown": True, "labels": []}
                 plain["groups"].append(entry)
             else:
                 each = [label["carried_by"] for label in entry["labels"]]
-                carriers = sorted(set().union(*each)) if all(each) else []
+                carriers = sorted(set(told).union(*each)) if all(each) else []
             entry["labels"] += [{"id": label, "name": label, "carried_by": carriers} for label in labels]
         return LabelSpace.from_dict({**plain, "name": name, "teach": dict(teach)})
 
