@@ -190,6 +190,7 @@ def train(
         with console.TrainingView() as view:
             best = run_training(config, resume=resume, watcher=view)
         view.tables()
+        console.show_taught(best)
         console.note(f"try it: hemline predict --demo --weights {best}")
         console.plain(str(best))
 

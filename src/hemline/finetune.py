@@ -35,7 +35,7 @@ from hemline.evaluate import Report, score_network
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
 from hemline.losses import mask_targets, region_masks
-from hemline.metadata import Metadata
+from hemline.metadata import TAUGHT, Metadata
 from hemline.model import Network
 from hemline.runtime import weights_file
 from hemline.thresholds import NEVER
@@ -45,8 +45,6 @@ SAVE_EVERY = 300.0
 """Seconds between saves of what was pooled."""
 MOST_SHOWN = 5
 """Rows of a table that are named, of those left out for one reason."""
-TAUGHT = "taught"
-"""Key of `Metadata.metrics`: of each label that was taught to weights later, whether its photos were enough."""
 ALL = frozenset({"backbone", "mask_head", "label_head"})
 
 

@@ -30,6 +30,8 @@ FORMAT_VERSION = 1
 KEY = "hemline"
 GRAPH_KEY = "hemline.graph_sha256"
 """Where the fingerprint of an `.onnx` file stands."""
+TAUGHT = "taught"
+"""Key of `Metadata.metrics`: of each label that was taught to weights later, whether its photos were enough."""
 MAX_HEADER = 100_000_000
 """Bytes of metadata that are read at most: the limit of the safetensors format."""
 

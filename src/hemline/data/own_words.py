@@ -129,7 +129,7 @@ class _Growing:
                 found = _alike(value, [label for group in self.shown for label in group.labels], _whole)
             if found is None:
                 group = own.name if host is None else host.name
-                self.entries[name] = {"is": [self._add(group, value, own.name, own.choice)]}
+                self.entries[name] = {"is": [self._add(group, name, own.name, own.choice)]}
                 self.names.add(name)
             else:
                 self.entries[name] = {"is": [found.name]}
@@ -155,9 +155,9 @@ class _Growing:
         named = set(_plain(own.name).split()) <= set(_plain(hosts[0].name).split())
         return hosts[0] if named or number > 1 or 2 * number >= len(values) else None
 
-    def _add(self, group: str, value: str, column: str, choice: str) -> str:
-        """A new label of a group; its name is as the value, or `column: value` where that is taken."""
-        name = value if value not in self.taken else f"{column}: {value}"
+    def _add(self, group: str, word: str, column: str, choice: str) -> str:
+        """A new label of a group; its name is the word, or `column: word` where that is taken."""
+        name = word if word not in self.taken else f"{column}: {word}"
         while name in self.taken:
             name += "'"
         self.taken.add(name)
