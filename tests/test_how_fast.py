@@ -1,4 +1,4 @@
-"""What makes training quick gives the same results, and the benchmark that says how quick it is runs and counts right."""
+"""What makes training quick gives the same results; the benchmark that says how quick it is runs and counts right."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import train
+    import train  # type: ignore[import-not-found]  # that folder is no package
 
     yield train
     for name in ("train", "plain_loop"):

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]
+from sklearn.metrics import average_precision_score
 
 from hemline import photo_answers as photos
 from hemline import run_report

@@ -171,7 +171,7 @@ def test_everything_is_refused_before_data_is_read(config, monkeypatch):
     def opened(*_):
         raise AssertionError("data is read")
 
-    monkeypatch.setattr("hemline.train.open_sources", opened)
+    monkeypatch.setattr("hemline.begin.open_sources", opened)
     with pytest.raises(ConfigError, match=r"(?s)2 things are wrong.*backbone.name: .*no pyramid.*init: "):
         train(replace(config, backbone=replace(config.backbone, name="vit_tiny_patch16_224"), init=__file__))
     with pytest.raises(WeightsError, match="no run to resume"):

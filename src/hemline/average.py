@@ -30,6 +30,8 @@ class Average(ModelEmaV3):
             decay: 0..1.
         """
         if self._averaged:
-            torch._foreach_lerp_(*map(list, zip(*self._averaged, strict=True)), weight=1 - decay)
+            means, own = zip(*self._averaged, strict=True)
+            torch._foreach_lerp_(means, own, weight=1 - decay)
         if self._copied:
-            torch._foreach_copy_(*map(list, zip(*self._copied, strict=True)))
+            counts, own = zip(*self._copied, strict=True)
+            torch._foreach_copy_(counts, own)
