@@ -313,7 +313,7 @@ def test_one_process_trains_in_a_folder_and_a_kill_lets_it_go(tmp_path):
 
 
 def test_what_kills_left_is_swept_and_nothing_else(tmp_path):
-    left = [".best.123.safetensors", ".last.7.safetensors", ".state.123456.pt", ".metrics.9.jsonl", ".config.1.yaml"]
+    left = [".best.123.safetensors", ".last.7.safetensors", ".state.123456.pt", ".metrics.9.jsonl", ".config.1.yaml", ".report.4.html"]
     others = [".best.old.safetensors", ".best.safetensors", "best.safetensors", ".other.12.pt", ".state.12.txt"]
     for name in left + others:
         (tmp_path / name).touch()
