@@ -1,6 +1,7 @@
 """Sampling: what is drawn how often, the same for one seed, whatever the workers."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,6 +52,42 @@ def test_a_resumed_epoch_goes_on_with_the_same_photos():
     whole = drawn(sampler, 5)
     sampler.start = 6
     assert drawn(sampler, 5) == whole[24:]
+
+
+def test_each_step_has_one_canvas_whoever_reads_it():
+    """Those of a step are the same for every process and piece, and for an epoch taken up in its middle."""
+    canvases = [(64, 64), (96, 64), (64, 96)]
+    make = partial(EpochSampler, [source_of([1] * 64)], batch_size=8, canvases=canvases)
+
+    def taken(sampler, epoch, pieces=1):
+        sampler.epoch = epoch
+        batches = [{item.canvas for item in batch} for batch in sampler]
+        assert all(len(batch) == 1 for batch in batches)
+        return [batch.pop() for batch in batches][::pieces]
+
+    whole = [taken(make(seed=0), epoch) for epoch in range(20)]
+    for rank in (0, 1):
+        shared = make(seed=0, pieces=2, rank=rank, size=2)
+        assert [taken(shared, epoch, pieces=2) for epoch in range(20)] == whole
+    resumed = make(seed=0)
+    resumed.start = 5
+    assert taken(resumed, 3) == whole[3][5:]
+    assert whole != [taken(make(seed=1), epoch) for epoch in range(20)]
+    counts = [sum(each.count(canvas) for each in whole) for canvas in canvases]
+    assert min(counts) > 35                                     # of 160, a third each
+    assert {item.canvas for item in drawn(EpochSampler([source_of([1] * 8)], batch_size=4, seed=0))} == {None}
+
+
+def test_photos_of_a_step_are_placed_on_its_canvas(tiny_config):
+    space = load_label_space(tiny_config.labels)
+    config = replace(tiny_config, data=(Data(name="synthetic", options={"count": 24, "canvas": [64, 64]}),))
+    sources = open_sources(config, space)
+    canvases = ((64, 64), (96, 32))
+    sampler = EpochSampler(sources, batch_size=2, seed=0, canvases=canvases)
+    loader = make_loader(sources, sampler, config, pin_memory=False)
+    sizes = [tuple(batch.segments.shape[1:]) for batch in batches(loader)]
+    assert sizes == [batch[0].canvas for batch in sampler]
+    assert {*sizes} == {*canvases}
 
 
 def test_weights_that_leave_no_photo_are_refused(tiny_config):

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score  # type: ignore[import-untyped]  # ships no types
 
+from hemline._average_precision import average_precision
 from hemline._bootstrap import resample
-from hemline.metrics import FREQUENT, IGNORED, LabelReport, LabelScores, MaskReport, MaskScores, average_precision
+from hemline.metrics import FREQUENT, IGNORED, LabelReport, LabelScores, MaskReport, MaskScores
 
 CLASSES = ["background", "coat", "shoe", "hat"]
 
@@ -277,7 +278,7 @@ def test_a_large_set_is_bootstrapped_in_steps(monkeypatch: pytest.MonkeyPatch) -
     scores, yes, photo = rng.random(60), rng.random(60) < 0.3, np.repeat(np.arange(20), 3)
     drawn = resample(20, 50)
     whole = average_precision(scores, yes, photo, drawn)
-    monkeypatch.setattr("hemline.metrics.MOST_CELLS", 60 * 7)  # 50 resamples in steps of 7
+    monkeypatch.setattr("hemline._average_precision.MOST_CELLS", 60 * 7)  # 50 resamples in steps of 7
     np.testing.assert_allclose(average_precision(scores, yes, photo, drawn), whole, rtol=1e-12)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import typer
 
-from hemline.errors import HemlineError, StoppedError
+from hemline.errors import ElsewhereError, HemlineError, StoppedError
+
+LET_SPEAK = 2.0
+"""Seconds that a process waits for another to say why they end: `torchrun` ends all as soon as one has ended."""
 
 
 @contextmanager
@@ -21,6 +25,9 @@ def clean_exit() -> Iterator[None]:
         if sys.stdout is None:
             raise HemlineError("stdout is closed: send it to a terminal, a file or /dev/null")
         yield
+    except ElsewhereError:
+        time.sleep(LET_SPEAK)
+        raise typer.Exit(1) from None
     except StoppedError as error:
         console.error(str(error))
         raise typer.Exit(1) from None
@@ -44,6 +51,17 @@ def clean_exit() -> Iterator[None]:
 def _let_stdout_go() -> None:
     """Send what stdout still holds nowhere, so that leaving does not fail on it once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Of the processes that `torchrun` starts on a machine, the first alone says what all of them find wrong within."""
+    try:
+        yield
+    except HemlineError as error:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            raise ElsewhereError(str(error)) from error
+        raise
 
 
 @contextmanager

@@ -72,6 +72,12 @@ class InstanceTally:
                 if worn and region.labels[label.index] < 0 and (not label.carried_by or label.carried_by & worn):
                     self.unknown[label.index] = True
 
+    def extend(self, other: InstanceTally) -> None:
+        """Count the photos of another tally of the same set after one's own."""
+        self.photos += other.photos
+        self.unknown |= other.unknown
+        self.has_ceiling |= other.has_ceiling
+
     def _kept(self, found: Sequence[Found], size: tuple[int, int]) -> list[tuple[Instance, Found]]:
         """Instances that await their attributes, without the masks that their RLE holds already."""
         nothing = np.zeros((0, 0), np.bool_)

@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hemline._reading import nearest, path_of, read
@@ -15,6 +16,8 @@ from hemline.labels import OF_DATA, LabelSpace, load_label_space
 if TYPE_CHECKING:
     from hemline.config import Config, Data, Head
 
+OF_CHANCE = ("kron", "kronc", "kronw")
+"""Optimizers of timm with random numbers of their own, which their state does not hold."""
 Maker = Callable[..., object]
 """A head's class or a dataset's: its keyword-only arguments are its options."""
 
@@ -41,11 +44,15 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
         yield f"backbone.weights: no file {config.backbone.weights!r}"
     if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
         yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
+    if config.freeze_epochs is not None and not config.freeze:
+        yield "freeze_epochs: nothing is frozen until then; name parts in freeze, or leave it out"
     yield from _wrong_losses(config)
     out = path_of(config.out).absolute()
     there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
     if not there.is_dir() or not os.access(there, os.W_OK):
         yield f"out: {there} is no folder that can be written"
+    if "wandb" in (config.loggers or ()) and not _installed("wandb"):
+        yield 'loggers: wandb is not installed: pip install "hemline[wandb]", or leave it out'
     try:
         import timm
 
@@ -56,9 +63,16 @@ def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     backbones = [*OWN_TRUNKS, *timm.list_models()]
     if config.backbone.name.partition(".")[0] not in backbones:
         yield f"backbone.name: unknown {config.backbone.name!r}{nearest(config.backbone.name, backbones)}"
+    yield from _wrong_optimizer(config.opt, config.momentum)
     if not own_head:
         yield from _wrong_options("head", config.head, HEADS)
     yield from wrong_data(config, space)
+
+
+def _installed(package: str) -> bool:
+    """Whether a package is there, which is not imported; a folder of that name, such as wandb's own, is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def _wrong_losses(config: Config) -> Iterator[str]:
@@ -79,6 +93,27 @@ def _wrong_losses(config: Config) -> Iterator[str]:
     if loss.positive_weights != "none" and not loss.bce:
         repair = "set this to none" if exclusive else "raise it, or set this to none"
         yield f"loss.positive_weights: weighs bce, which is 0; {repair}"
+
+
+def _wrong_optimizer(name: str, momentum: float) -> Iterator[str]:
+    """What keeps timm's optimizer of a name from training here."""
+    import torch
+    from timm import optim
+
+    names = [str(each) for each in optim.list_optimizers()]  # type: ignore[attr-defined]  # public by its documents alone
+    if name not in names:
+        yield f"opt: timm has no optimizer {name!r}{nearest(name, names)}"
+        return
+    info = optim.get_optimizer_info(name)  # type: ignore[attr-defined]  # likewise
+    package = info.opt_class.partition(".")[0] if isinstance(info.opt_class, str) else None
+    if package is not None and not (find_spec(package) and torch.cuda.is_available()):
+        yield f"opt: {name} needs a GPU and the package {package}, which are not both here; take another, such as adamw"
+    elif info.second_order:
+        yield f"opt: {name} needs second derivatives, which are not computed; take another, such as adamw"
+    elif name in OF_CHANCE:
+        yield f"opt: {name} draws random numbers that a resumed run could not go on with; take another, such as adamw"
+    elif not momentum and info.has_momentum and (info.defaults or {}).get("nesterov"):
+        yield f"momentum: {name} cannot have 0, for it takes Nesterov's; raise it, or take opt=momentum"
 
 
 def wrong_data(config: Config, space: LabelSpace | None) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +15,21 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from hemline._troubles import going_on
 from hemline.checkpoint import save_state
 from hemline.config import Config
 from hemline.data.loading import EpochSampler
 from hemline.data.sample import Batch
-from hemline.errors import StoppedError, WeightsError
+from hemline.errors import ConfigError, StoppedError, WeightsError
 from hemline.evaluate import Report
 from hemline.instance_losses import InstanceLoss
 from hemline.losses import JointLoss
+from hemline.optim import NOTHING_LEARNS, frozen
 from hemline.ranks import Ranks
 from hemline.watch import EpochReport, StepReport
+
+LEAST_SCALE = 1.0
+"""Of a loss in fp16: a gradient that overflows without any scale will not fit with a smaller one."""
 
 
 @dataclass
@@ -35,7 +40,8 @@ class Run:
     model: nn.Module
     """`loss`, or what wraps it where several processes train."""
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LambdaLR
+    schedule: Callable[[int], float]
+    """Steps done in the run -> factor of the peak learning rate in the next one."""
     scaler: torch.amp.GradScaler
     average: ModelEmaV3
     sampler: EpochSampler
@@ -61,6 +67,34 @@ class Run:
     """Set by Ctrl-C and SIGTERM; the loop ends after the step in hand."""
 
     @property
+    def steps_done(self) -> int:
+        """Of all epochs."""
+        return self.epoch * len(self.sampler) + self.step
+
+    @property
+    def lr(self) -> float:
+        """The heads' learning rate in the last step."""
+        return float(self.optimizer.param_groups[-1]["lr"])
+
+    def let_learn(self, config: Config) -> None:
+        """Put into training what learns in this epoch; the rest stays as it is.
+
+        Raises:
+            ConfigError: nothing would learn.
+        """
+        self.loss.train()
+        stays = frozen(self.loss.network, config, self.epoch)
+        changed = self.model is self.loss                # not wrapped yet
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                changed |= parameter.requires_grad == (parameter in stays)
+                parameter.requires_grad_(parameter not in stays)
+        if not any(parameter.requires_grad for parameter in self.loss.network.parameters()):
+            raise ConfigError(NOTHING_LEARNS)
+        if changed:                                      # what averages gradients knows from its beginning which
+            self.model = self.ranks.wrap(self.loss, self.device)
+
+    @property
     def seconds(self) -> float:
         """How long the run took so far, without the pauses; steps that an interruption lost are not counted."""
         return self.seconds_before + time.perf_counter() - self.begun
@@ -76,22 +110,25 @@ class Run:
             StoppedError: they or the gradient's norm are not finite.
         """
         with torch.no_grad():
-            total = self.loss.task_weights(dict(zip(names, means, strict=True)))
+            total = self.loss.task_weights(dict(zip(names, means, strict=True)), means)
         *losses, self.total, length = torch.cat([means, torch.stack([total, norm])]).tolist()  # the GPU is awaited once
         self.losses = dict(zip(names, losses, strict=True))
         if not math.isfinite(self.total):
             terms = ", ".join(f"{name} {loss:.3g}" for name, loss in self.losses.items())
             raise self._diverged(config, f"the loss is {self.total} ({terms})")
-        if not math.isfinite(length) and not self.scaler.is_enabled():  # which takes a smaller scale, and no step
-            raise self._diverged(config, f"the gradient's norm is {length}")
+        if not math.isfinite(length):
+            if not self.scaler.is_enabled():
+                raise self._diverged(config, f"the gradient's norm is {length}")
+            if self.scaler.get_scale() <= LEAST_SCALE:   # else the scaler skips the step, and takes a smaller one
+                raise self._diverged(config, f"the gradient overflows fp16 without any scale (its norm is {length})")
         for name, loss in (("", self.total), *self.losses.items()):
             self.sums[name] = self.sums.get(name, 0.0) + loss
 
     def _diverged(self, config: Config, what: str) -> StoppedError:
-        kept = (self.folder / "state.pt").exists()
-        advice = "and --resume goes on from the state last kept" if kept else "and begin anew: no state is kept yet"
+        others = {torch.bfloat16: " or take precision=float32", torch.float16: " or take precision=bf16 or float32"}
         return StoppedError(
-            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g} {advice}"
+            f"{what} at epoch {self.epoch + 1}, step {self.step + 1}: lower lr={config.lr:g}"
+            f"{others.get(self.dtype, '')}, for the same recipe comes to the same again, and {going_on(self.folder)}"
         )
 
     def save(self) -> None:
@@ -102,13 +139,10 @@ class Run:
                 "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             }
         )
-        if not self.ranks.first:
-            return
         state = {
             "loss": self.loss.state_dict(),
             "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
@@ -117,7 +151,7 @@ class Run:
             "seconds": self.seconds,
             "rng": rng,
         }
-        save_state(self.folder / "state.pt", state)
+        self.ranks.agreed(lambda: save_state(self.folder / "state.pt", state) if self.ranks.first else None)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote, at this run's own learning rate and weight decay.
@@ -130,7 +164,6 @@ class Run:
             self.loss.load_state_dict(state["loss"])
             self.average.module.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
             self.scaler.load_state_dict(state["scaler"])
             self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
             self.sums, self.seconds_before = state["sums"], state["seconds"]
@@ -145,12 +178,8 @@ class Run:
             raise WeightsError(
                 f"{self.folder}/state.pt is of another recipe than the one it was begun with ({reason})"
             ) from error
-        self.scheduler.base_lrs = [lr for lr, _ in groups]
-        for group, (lr, decay), rate in zip(
-            self.optimizer.param_groups, groups, self.scheduler.lr_lambdas, strict=True
-        ):
+        for group, (lr, decay) in zip(self.optimizer.param_groups, groups, strict=True):
             group["initial_lr"], group["weight_decay"] = lr, decay
-            group["lr"] = lr * rate(self.scheduler.last_epoch)
 
 
 class Clock:
@@ -192,7 +221,7 @@ class Clock:
             num_steps=len(run.sampler),
             loss=run.total,
             losses=run.losses,
-            lr=float(run.scheduler.get_last_lr()[-1]),
+            lr=run.lr,
             photos_per_second=done * config.batch_size / seconds,
             data_wait=min(1.0, self.waited / seconds),
             gpu_memory=torch.cuda.max_memory_allocated(run.device) / 2**30 if run.device.type == "cuda" else None,
@@ -214,13 +243,14 @@ def epoch_report(run: Run, last: StepReport | None, report: Report | None, *, be
         epoch=run.epoch + 1,
         loss=means.pop(""),
         losses=means,
-        lr=float(run.scheduler.get_last_lr()[-1]),
+        lr=run.lr,
         photos_per_second=last and last.photos_per_second,
         data_wait=last and last.data_wait,
         gpu_memory=last and last.gpu_memory,
         seconds=run.seconds,
         report=report,
         best=best,
+        task_weights=run.loss.task_weights.learnt() or None,
     )
 
 

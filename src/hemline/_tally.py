@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._answered import Answered, MapsAnswer
+from hemline._average_precision import average_precision
 from hemline._instance_tally import InstanceTally
 from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
@@ -77,6 +78,12 @@ class Tally:
     garments: LabelScores = field(init=False)
     """Attributes of garments."""
     targets: Targets = field(init=False)
+    mask_scores: dict[str, float] = field(default_factory=dict)
+    """Of each photo with a known pixel, by its key: the mean IoU of the first layer's classes that its truth or its
+    answer shows, background included."""
+    label_scores: dict[str, float] = field(default_factory=dict)
+    """Of each photo of which some label is known to be true, and some not: the average precision with which the labels'
+    probabilities rank the true ones among those known of the whole photo."""
 
     def __post_init__(self) -> None:
         space = self.metadata.labels
@@ -89,11 +96,14 @@ class Tally:
     def add(self, sample: Sample, answered: Answered) -> None:
         """Count one photo and its answer."""
         space = self.metadata.labels
+        drawn_before = len(self.masks[0])
         for layer, scores in zip(self.metadata.layers, self.masks, strict=True):
             classes, truth = answered.class_map(layer), truth_map(sample, space, layer)
             scores.update(classes, truth)
             if scores is self.masks[0]:
                 self.foreground.update(classes, truth)
+        if len(self.masks[0]) > drawn_before:
+            self.mask_scores[sample.key] = self.masks[0].last_mean_iou()
         if self.soft is not None and isinstance(answered, MapsAnswer):
             layer = self.metadata.layers[0]
             chance = chances(answered.masks[list(layer)], answered.frame, self.metadata.canvas)
@@ -103,6 +113,10 @@ class Tally:
             rows = np.stack([_probability(answered.photo)] * len(whole)), np.stack([r.labels for r in whole])
             self.whole.update(*rows)
             self.targets.update(*rows)
+            known = rows[1] >= 0
+            precision = float(average_precision(rows[0][known], rows[1][known] == 1)[0]) if known.any() else np.nan
+            if np.isfinite(precision):
+                self.label_scores[sample.key] = precision
             if self.answers and self.targets.single_item:
                 self.targets.answer(answered.result(sample), whole[0].labels, whole[0].one_of)
         self._add_garments(sample, answered)
@@ -111,6 +125,23 @@ class Tally:
         if self.transplant is not None:
             self.transplant.add(sample)
         self.photos += 1
+
+    def extend(self, other: Tally) -> None:
+        """Count the photos of another tally of the same set after one's own; of garments repainted it takes none."""
+        for scores, more in zip(self.masks, other.masks, strict=True):
+            scores.extend(more)
+        self.foreground.extend(other.foreground)
+        self.whole.extend(other.whole)
+        self.garments.extend(other.garments)
+        self.targets.extend(other.targets)
+        if self.soft is not None and other.soft is not None:
+            self.soft.extend(other.soft)
+        if self.instances is not None and other.instances is not None:
+            self.instances.extend(other.instances)
+        self.mask_scores |= other.mask_scores
+        self.label_scores |= other.label_scores
+        self.photos += other.photos
+        self.missed += other.missed
 
     def _add_garments(self, sample: Sample, answered: Answered) -> None:
         """Count the attributes of the garments of one photo."""
@@ -149,6 +180,7 @@ class Tally:
             transplant=None if self.transplant is None else self.transplant.report(),
             soft=None if self.soft is None else self.soft.compute(),
             instances=None if self.instances is None else self.instances.report(self.name, self.metadata),
+            photo_scores=self.mask_scores or self.label_scores,
         )
 
 

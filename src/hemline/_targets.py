@@ -94,6 +94,11 @@ class Targets:
         right = {category.name for category in self.space.categories if allowed[category.index]}
         self._answers.append(([garment.category for garment in result.garments], right))
 
+    def extend(self, other: Targets) -> None:
+        """Count the photos of others of the same set after one's own."""
+        self._labels.extend(other._labels)
+        self._answers += other._answers
+
     def compute(self) -> list[TargetScore]:
         """The scores of all photos so far."""
         return [*self._of_labels(), *self._of_answers()]

@@ -13,7 +13,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,10 @@ from hemline.model import Network, build, build_instances
 N = TypeVar("N", Network, InstanceNetwork)
 State = Mapping[str, Tensor]
 """A network's `state_dict()`."""
+
+
+class UnwritableError(WeightsError):
+    """A file cannot be written: the disk is full, or the folder is missing or closed to us."""
 
 
 def save(path: str | Path, state: State, metadata: Metadata, *, half: bool = True) -> None:
@@ -143,17 +147,21 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
-def load_state(path: str | Path) -> dict[str, Any]:
+def load_state(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Read what `save_state` wrote, onto the CPU.
 
     The file is torch's own, which is a pickle; `weights_only=True` reads it by an interpreter that knows tensors and
     plain data and refuses everything else, so that nothing in it is executed.
 
+    Args:
+        path: The file.
+        mmap: Leave tensors in the file until they are looked at.
+
     Raises:
         WeightsError: the file is missing, cut short, or not a run's state.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file, so there is no run to resume") from None
     except Exception as error:  # its reader fails in many ways on what is damaged, IndexError among them
@@ -185,16 +193,35 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         WeightsError: the disk is full, or the folder is missing or not writable.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # `sweep` knows it by this
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UnwritableError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+    if os.name == "posix":
+        _name_on_disk(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left of a file half-written; nobody may be writing it now."""
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        if left.name[len(path.stem) + 2 : -len(path.suffix)].isdecimal():
+            left.unlink(missing_ok=True)
+
+
+def _name_on_disk(folder: Path) -> None:
+    """See to it that a file's new name lives through a power cut, too."""
+    with suppress(OSError):  # some disks keep names by themselves and refuse this
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import typer
 
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
-from hemline._exits import clean_exit, needs_train
+from hemline._exits import clean_exit, needs_train, said_once
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
@@ -182,16 +183,21 @@ def train(
     with clean_exit(), needs_train("train"):
         from hemline import console
         from hemline.config import load_config
+        from hemline.ranks import find_ranks
         from hemline.train import train as run_training
+        from hemline.training_view import TrainingView
 
         if "=" in recipe:
             recipe, overrides = "synthetic", [recipe, *(overrides or [])]
-        config = load_config(recipe, overrides or [])
-        with console.TrainingView() as view:
+        with said_once():
+            config, ranks = load_config(recipe, overrides or []), find_ranks()
+        view = TrainingView()
+        with view if ranks.first else nullcontext():
             best = run_training(config, resume=resume, watcher=view)
-        view.tables()
-        console.note(f"try it: hemline predict --demo --weights {best}")
-        console.plain(str(best))
+        if ranks.first:
+            view.tables()
+            view.where(best)
+            console.plain(str(best))
 
 
 @app.command()

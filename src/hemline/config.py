@@ -161,11 +161,14 @@ class Config:
     grad_accum_steps: Count = 1
     """Pieces that the photos of a step are read in, one after the other, where they do not fit into memory at once."""
     canvases: tuple[Size, ...] | None = None
-    """Mixed sizes: each step takes one of these instead of `canvas`, which remains that of validation and answers."""
+    """Mixed sizes: each step takes one of these at random, all alike likely, instead of `canvas`, which remains that of
+    validation and answers, and is among them only if it is named here, too."""
     opt: Text = "adamw"
-    """The optimizer: a name of `timm.optim.list_optimizers()`, such as `adamw`, `sgd`, `lamb`, `lion`."""
+    """The optimizer: a name of `timm.optim.list_optimizers()`, such as `adamw`, `sgd`, `lamb`, `lion`. AdamW, Adam and
+    SGD run in torch's fused form on a GPU."""
     momentum: PartShare = 0.9
-    """Of optimizers that have one, such as `sgd`; AdamW's first moment."""
+    """Of optimizers that have a parameter of this name, such as `sgd` and `lars`; those that have betas, such as
+    `adamw`, keep their own."""
     lr: Rate = 1e-3
     """Peak learning rate of the heads."""
     backbone_lr_scale: Positive = 0.3
@@ -178,19 +181,21 @@ class Config:
     sched_power: Positive = 0.9
     """Of `poly`: the learning rate is the peak times (1 - the share of steps done) to this power."""
     warmup: PartShare = 0.03
-    """Share of all steps in which the learning rate climbs to its peak."""
+    """Share of all steps in which the learning rate climbs to its peak; `onecycle` has its own."""
     clip_grad: Positive = 1.0
     """Largest norm of the gradient."""
     model_ema_decay: PartShare = 0.998
     """Decay of the moving average of the weights, which is validated and saved; 0 averages nothing."""
     freeze: tuple[Literal["backbone", "mask_head", "label_head"], ...] | None = None
-    """Parts that stay as they begin, their batch norm's statistics too. Of a `label_head` only what the weights of
+    """Parts that stay as they begin, their batch norm's statistics too, and drop nothing. A head that finds instances
+    cannot be frozen. Of a `label_head` only what the weights of
     `init` knew stays: new labels are learnt."""
     freeze_epochs: Count | None = None
     """Epochs until they learn, too; null: never."""
     batch_norm: Literal["train", "frozen"] = "train"
-    """Whether batch norms learn and count, or stay as they begin: for a few photos a step, and for several processes
-    on CPUs. On several GPUs they count over all."""
+    """Whether batch norms learn and count, or stay as they begin, all of the network, in their statistics and in what
+    they multiply and add: for a few photos a step, and for several processes on CPUs. Those of a new head, which begin
+    with no statistics, then do nothing. On several GPUs batch norms count over all."""
     repeat: PartShare = 0.0
     """Photos of labels seen in less than this share of a dataset's photos are drawn more often; 0 repeats none."""
     validate_every: Count = 1
@@ -200,9 +205,11 @@ class Config:
     workers: Processes = 2
     """Processes that read photos; 0 reads them in the main one."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """`auto`: bf16 on a GPU that has it, float32 elsewhere. fp16 scales the loss so that small gradients live."""
+    """`auto`: bf16 on a GPU that has it, float32 elsewhere. fp16 scales the loss so that small gradients live, and
+    skips steps whose gradients overflow, with a smaller scale from then on."""
     torchcompile: bool = False
-    """Compile trunk and mask head (`torch.compile`): minutes at first, then quicker steps."""
+    """Compile trunk and mask head (`torch.compile`): minutes at first, then quicker steps. Of a network that finds
+    instances the trunk alone, for its head has other sizes in each step."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
     out: Text = "runs"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -23,11 +21,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.colour import Colour
-    from hemline.config import Config
     from hemline.report import Report
     from hemline.result import Garment, Result
     from hemline.tagger import Failure
-    from hemline.watch import EpochReport, StepReport
     from hemline.words_said import ScoredLabel
 
 STDOUT = "stdout"
@@ -37,9 +33,6 @@ PIPED_WIDTH = 100
 """Columns of a table that goes to a file or another program."""
 
 NOTHING = "-"
-
-LOG_EVERY = 60.0
-"""Seconds between the lines of a training run whose messages do not go to a terminal."""
 
 
 def answers() -> Console:
@@ -263,96 +256,17 @@ def _progress(*, wanted: bool = True) -> Progress:
     )
 
 
-# -- training ------------------------------------------------------------------------------------------------
-
-
-class TrainingView:
-    """Shows how a training run goes: a bar an epoch, then a line of figures. A `hemline.watch.Watcher`."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"),
-            console=notes(),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._progress.add_task("", said="", start=True)
-        self._epochs = 0
-        self._said_at = time.monotonic()
-        self._last: Report | None = None
-
-    def __enter__(self) -> TrainingView:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
-        """Say what is trained, on what, and where its files go."""
-        self._epochs = config.epochs
-        photos = f"{num_photos} photos an epoch, {config.epochs} epochs"
-        note(f"training {config.name} on {device}: {photos}, files in {folder}")
-
-    def weighed(self, kind: str, weights: dict[str, float]) -> None:
-        """Say how much each class counts in the mask losses."""
-        note(f"{kind}: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
-
-    def step(self, report: StepReport) -> None:
-        """Move the bar."""
-        losses = " ".join(f"{name.split(': ')[-1]} {value:.3f}" for name, value in report.losses.items() if value)
-        said = f"{_time(report.seconds_left)} left  {report.photos_per_second:.0f} photos/s  {losses}"
-        self._progress.update(
-            self._task,
-            description=f"epoch {report.epoch + 1}/{self._epochs}",
-            completed=report.step,
-            total=report.num_steps,
-            said=said,
-        )
-        if not sys.stderr.isatty() and time.monotonic() - self._said_at > LOG_EVERY:
-            self._said_at = time.monotonic()
-            note(f"epoch {report.epoch + 1}/{self._epochs}  {report.step}/{report.num_steps}  {said}")
-
-    def epoch(self, told: EpochReport) -> None:
-        """Print the main figures of an epoch on a line; the tables of the last one stand in `tables`."""
-        report, epoch, best = told.report, told.epoch, told.best
-        if report is None:
-            return
-        main = ("headline", "mean_iou", "pixel_accuracy", "mean_average_precision")
-        figures = [
-            f"{name.replace('mean_average_precision', 'AP').replace('_', ' ')} {value:.3f}"
-            for name, value in report.summary().items()
-            if value is not None and (name.rpartition(".")[2] in main or name.endswith(".mask.ap"))
-        ]
-        said = ("  best yet", "green") if best else ""
-        notes().print(Text.assemble((f"epoch {epoch}/{self._epochs}  ", "bold"), "  ".join(figures), said))
-        self._last = report
-
-    def end(self) -> None:
-        """Nothing is left to close."""
-
-    def tables(self) -> None:
-        """Print the tables of the last validation."""
-        if self._last is not None:
-            _print_report(self._last, notes())
-
-
-def _time(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+# -- evaluations --------------------------------------------------------------------------------------------
 
 
 @on_stdout()
 def show_report(report: Report) -> None:
     """Print an evaluation's tables."""
-    _print_report(report, answers())
+    print_report(report, answers())
 
 
-def _print_report(report: Report, console: Console) -> None:
+def print_report(report: Report, console: Console) -> None:
+    """Print an evaluation's tables on stdout or stderr."""
     from hemline.report import report_table
 
     for table in report_table(report):

@@ -8,6 +8,7 @@ HemlineError
 ├── WeightsError    a weights file is missing, truncated, foreign or newer than this version
 ├── DeviceError     the device or runtime that was asked for is not here
 └── StoppedError    training ended before its last epoch; its state is kept
+    └── ElsewhereError   another process of the run says why
 """
 
 
@@ -41,6 +42,10 @@ class DeviceError(HemlineError):
 
 class StoppedError(HemlineError):
     """Training ended before its last epoch; its last state is kept, and `--resume` goes on."""
+
+
+class ElsewhereError(StoppedError):
+    """Another of the processes that train together ended the run, and says why."""
 
 
 def in_short(error: BaseException) -> str:

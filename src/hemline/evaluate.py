@@ -44,6 +44,7 @@ from hemline.errors import ConfigError, DataError
 from hemline.instance_model import InstanceNetwork
 from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import place, unplace
+from hemline.ranks import Ranks
 from hemline.report import Report, SetReport, report_table
 from hemline.runtime import Answer, Detections, Finder
 from hemline.soft_scores import SoftScores
@@ -140,11 +141,16 @@ def score_network(
     *,
     device: torch.device,
     batch_size: int = 8,
+    ranks: Ranks = Ranks(),  # noqa: B008  # immutable
+    progress: Progress | None = None,
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
     Garments are scored one by one where the network finds instances. Of others, connected parts have their thresholds
     chosen, too, and no scores.
+
+    Several processes measure a share of the photos each, and all return the report that one would: the network sees
+    the same photos at a time, and they are counted in the same order.
 
     Args:
         network: In evaluation mode.
@@ -152,23 +158,29 @@ def score_network(
         metadata: Label space, canvas and thresholds.
         device: Where the network is.
         batch_size: Photos at a time.
+        ranks: The processes that measure together, all of the same weights.
+        progress: Told how far this one is.
     """
     finds = metadata.finds == "instances"
+    answer = answerer(network, device)
 
-    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
-        if isinstance(network, InstanceNetwork):
-            return network.find(pixels, valid)
-        with torch.inference_mode():
-            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
-        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+    def measured() -> list[Tally]:
+        tallies = []
+        for source, entry in zip(sources, metadata.data, strict=True):
+            if source.held_out:
+                photos = [photo for batch in ranks.share(_in_batches(source.held_out, batch_size)) for photo in batch]
+                name, dataset = entry["name"], source.dataset
+                tallies.append(
+                    _measure(
+                        name, dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False
+                    )
+                )
+        return tallies
 
-    tallies = []
-    for source, entry in zip(sources, metadata.data, strict=True):
-        if source.held_out:
-            name, photos = entry["name"], source.held_out
-            tallies.append(
-                _measure(name, source.dataset, answer, metadata, photos, batch_size, answers=False, ceiling=False)
-            )
+    tallies, *others = ranks.gather(ranks.agreed(measured))
+    for each in others:
+        for tally, more in zip(tallies, each, strict=True):
+            tally.extend(more)
     thresholds = thresholds_of(tallies, metadata)
     scores, areas = instance_thresholds_of(tallies, metadata)
     saved = replace(metadata, label_thresholds=thresholds, instance_scores=scores, instance_areas=areas)
@@ -177,6 +189,19 @@ def score_network(
         tally.metadata = saved
         tally.instances = tally.instances if finds else None
     return _report(tallies, saved, (scores, areas), "torch", str(device), flip=False, split="validation")
+
+
+def answerer(network: Network | InstanceNetwork, device: torch.device) -> Answerer:
+    """A network in evaluation mode, on its device, as what answers canvases."""
+
+    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer | list[Detections]:
+        if isinstance(network, InstanceNetwork):
+            return network.find(pixels, valid)
+        with torch.inference_mode():
+            output = network(torch.from_numpy(pixels).to(device), torch.from_numpy(valid).to(device))
+        return Answer(output.masks.float().cpu().numpy(), output.labels.float().cpu().numpy())
+
+    return answer
 
 
 def score(
@@ -218,7 +243,7 @@ def choose_mask_thresholds(
     for layer in metadata.layers:                        # logits are too many to keep: answered anew
         photos = (
             (unplace(answered.masks, answered.frame, canvas), truth_map(sample, space, layer))
-            for sample, answered in _answers(dataset, answer, metadata, indices, batch_size)
+            for sample, answered in answered_photos(dataset, answer, metadata, indices, batch_size)
             if isinstance(answered, MapsAnswer) and (sample.targets >= 0).all(1).any()
         )
         chosen[list(layer)] = np.array(mask_thresholds(photos, layer, space.num_masks))[list(layer)]
@@ -246,18 +271,19 @@ def _measure(
     soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
     one_by_one = InstanceTally(metadata.labels, ceiling) if instances else None
     tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores, one_by_one)
-    for sample, answered in _answers(dataset, answer, metadata, indices, batch_size):
+    for sample, answered in answered_photos(dataset, answer, metadata, indices, batch_size):
         tally.add(sample, answered)
         if progress is not None and (tally.photos % batch_size == 0 or tally.photos == len(indices)):
             progress(name, tally.photos, len(indices))
     return tally
 
 
-def _answers(
+def answered_photos(
     dataset: Dataset, answer: Answerer, metadata: Metadata, indices: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Sample, Answered]]:
-    for start in range(0, len(indices), batch_size):
-        samples = [dataset[i] for i in indices[start : start + batch_size]]
+    """Photos of a dataset, each with its answer, which `metadata` says how to read."""
+    for batch in _in_batches(indices, batch_size):
+        samples = [dataset[i] for i in batch]
         placed = [place(sample.photo, metadata.canvas) for sample in samples]
         said = answer(np.stack([c.pixels for c in placed]), np.stack([c.valid for c in placed]))
         for i, (sample, one) in enumerate(zip(samples, placed, strict=True)):
@@ -265,6 +291,10 @@ def _answers(
                 yield sample, MapsAnswer(said.masks[i], said.labels[i], one.frame, metadata)
             else:
                 yield sample, InstancesAnswer(said[i], one.frame, metadata)
+
+
+def _in_batches(indices: Sequence[int], batch_size: int) -> list[Sequence[int]]:
+    return [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
 
 
 def _report(
@@ -317,6 +347,6 @@ def _spread(indices: list[int], most: int) -> list[int]:
 
 
 __all__ = [
-    "Answerer", "Progress", "Report", "SetReport", "Split", "choose_mask_thresholds",
-    "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
+    "Answerer", "Progress", "Report", "SetReport", "Split", "answered_photos", "answerer",
+    "choose_mask_thresholds", "evaluate", "protocol", "report_table", "score", "score_network", "truth_map",
 ]  # fmt: skip

@@ -70,6 +70,12 @@ class ForegroundIoU:
         else:
             self._empty += 1
 
+    def extend(self, other: ForegroundIoU) -> None:
+        """Count the photos of another after one's own."""
+        self._ious += other._ious
+        self._drawn += other._drawn
+        self._empty += other._empty
+
     def compute(self, *, resamples: int = RESAMPLES, seed: int = 0) -> ForegroundReport:
         """The mean of all photos so far, with its 95 % interval over photos."""
         ious = np.array(self._ious)

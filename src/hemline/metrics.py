@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline._average_precision import average_precision
 from hemline._bootstrap import RESAMPLES, Figure, Floats, figure, mean, ratio, resample
 
 IGNORED = 255
@@ -23,8 +24,6 @@ IGNORED = 255
 FREQUENT = 15
 """Photos that a class must be in to count in `MaskReport.frequent_mean_iou`."""
 _MEANS = ("mean_iou", "mean_dice", "frequent_mean_iou", "pixel_accuracy", "foreground_accuracy")
-MOST_CELLS = 4_000_000
-"""Numbers that one step of a bootstrap may hold, so that large sets stay small in memory."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,10 @@ class MaskScores:
         filled = np.flatnonzero(pairs)
         self._photos.append((filled, pairs[filled]))  # few classes are in a photo: a few dozen pairs of C * C
 
+    def extend(self, other: MaskScores) -> None:
+        """Count the photos of another of the same classes after one's own."""
+        self._photos += other._photos
+
     def compute(self, *, resamples: int = RESAMPLES, seed: int = 0, frequent: int = FREQUENT) -> MaskReport:
         """The figures of all photos so far.
 
@@ -150,7 +153,7 @@ class MaskScores:
         """
         if not self._photos:
             raise ValueError("no photo with a known pixel has been counted")
-        hit, true, said = self._sums()
+        hit, true, said = self._sums(self._photos)
         background_hit, background = np.zeros_like(true), np.zeros_like(true)
         background_hit[:, 0], background[:, 0] = true[:, 0], true.sum(1)
         shown_in = (true > 0).sum(0)
@@ -159,10 +162,7 @@ class MaskScores:
         trivial = _Measured.of(background_hit.sum(0), true.sum(0), background.sum(0), often)
         drawn = resample(len(self), resamples, seed)     # (B, P)
         spread = _Measured.of(drawn @ hit, drawn @ true, drawn @ said, often)
-        figures = {
-            name: figure(getattr(whole, name), getattr(spread, name), getattr(trivial, name))
-            for name in _MEANS
-        }
+        figures = {name: figure(getattr(whole, name), getattr(spread, name), getattr(trivial, name)) for name in _MEANS}
         occurs = np.flatnonzero(true.sum(0) + said.sum(0))
         floor = np.nan_to_num([trivial.iou, trivial.dice])  # 0 too for what is only predicted
         return MaskReport(
@@ -182,6 +182,11 @@ class MaskScores:
             **figures,
         )  # fmt: skip
 
+    def last_mean_iou(self) -> float:
+        """Of the photo counted last, over the classes that its truth or its prediction shows, 0..1."""
+        hit, true, said = self._sums(self._photos[-1:])
+        return float(mean(ratio(hit, true + said - hit))[0])
+
     def confusion(self) -> NDArray[np.int64]:
         """(C, C) pixels of truth (row) answered as (column), over all photos."""
         total = np.zeros(len(self.classes) ** 2, np.int64)
@@ -189,11 +194,11 @@ class MaskScores:
             total[pairs] += pixels
         return total.reshape(len(self.classes), -1)
 
-    def _sums(self) -> tuple[Floats, Floats, Floats]:
+    def _sums(self, photos: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> tuple[Floats, Floats, Floats]:
         """(P, C) pixels each: right, in the truth, in the prediction."""
         num = len(self.classes)
-        hit, true, said = np.zeros((3, len(self), num))
-        for photo, (pairs, pixels) in enumerate(self._photos):
+        hit, true, said = np.zeros((3, len(photos), num))
+        for photo, (pairs, pixels) in enumerate(photos):
             row, column = np.divmod(pairs, num)
             np.add.at(true[photo], row, pixels)
             np.add.at(said[photo], column, pixels)
@@ -237,6 +242,10 @@ class LabelScores:
         if (truth >= 0).any():
             self._rows.append((scores.astype(np.float64), truth.astype(np.int8)))
 
+    def extend(self, other: LabelScores) -> None:
+        """Count the photos of another of the same labels after one's own."""
+        self._rows += other._rows
+
     def compute(self, *, resamples: int = RESAMPLES, seed: int = 0) -> LabelReport:
         """The figures of all photos so far; with none of them every label is left out."""
         scores, truth, photo = self.stacked()
@@ -279,41 +288,6 @@ class LabelScores:
             np.concatenate([truth for _, truth in self._rows]),
             photo,
         )
-
-
-def average_precision(
-    scores: Floats,
-    yes: NDArray[np.bool_],
-    photo: NDArray[np.int64] | None = None,
-    drawn: Floats | None = None,
-) -> Floats:
-    """Average precision as scikit-learn defines it (a step at each distinct score), for B weightings at once.
-
-    Args:
-        scores: (N,) higher means yes.
-        yes: (N,) the truth.
-        photo: (N,) which photo each row is of.
-        drawn: (B, P) how often each photo counts; without it every row counts once, and B is 1.
-
-    Returns:
-        (B,) 0..1; NaN where the rows that count are all yes or all no.
-    """
-    order = np.argsort(-scores, kind="stable")
-    scores, yes = scores[order], yes[order]
-    weights = np.ones((1, len(yes))) if drawn is None or photo is None else drawn
-    rows = np.arange(len(yes)) if drawn is None or photo is None else photo[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), len(yes) - 1)  # the last row of each distinct score
-    step = max(1, MOST_CELLS // len(yes))
-    results = []
-    for start in range(0, len(weights), step):
-        counted = weights[start : start + step, rows]                # (b, N)
-        answered = np.cumsum(counted, axis=1)[:, ends]
-        hits = np.cumsum(counted * yes, axis=1)[:, ends]
-        gained = np.diff(hits, prepend=0, axis=1)
-        total = hits[:, -1]
-        area = (gained * hits / np.maximum(answered, 1)).sum(1)
-        results.append(np.where(total < answered[:, -1], ratio(area, total), np.nan))
-    return np.concatenate(results)
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,10 @@ def _refuse_maps(config: Config, head: str) -> None:
         raise ConfigError(f"masks: head {head} finds instances, which may overlap; set it to overlapping")
     if config.mask_threshold != MASK_PROBABILITY:
         raise ConfigError(f"mask_threshold: head {head} finds instances, whose masks are cut at 0.5; leave it out")
+    if "mask_head" in (config.freeze or ()):
+        raise ConfigError(
+            f"freeze: head {head} finds instances and is no mask_head; backbone and label_head can be frozen, it cannot"
+        )
     for key in ("class_weights", "positive_weights"):
         if getattr(loss, key) != "none":
             raise ConfigError(f"loss.{key}: head {head} finds instances and weighs no pixels; set it to none")
@@ -269,3 +273,24 @@ def _make_label_head(map_channels: Sequence[int], config: Config, space: LabelSp
         return MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout)
     except RuntimeError as error:
         raise ConfigError(f"label_head.hidden: {hidden} is too wide for the memory here") from error
+
+
+def compile_parts(network: Network | InstanceNetwork, device: torch.device) -> None:
+    """Have trunk and mask head compiled when they first run, in place, so that the names of their tensors stay.
+
+    Raises:
+        ConfigError: nothing can be compiled here.
+    """
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
+    except Exception as error:                           # torch's compilers fail in many ways where their tools lack
+        lacks = "g++" if device.type == "cpu" else "triton"
+        raise ConfigError(
+            f"torchcompile: nothing can be compiled here ({in_short(error)}); install {lacks}, or set it to false"
+        ) from error
+    network.backbone.trunk.compile()
+    if isinstance(network, Network):
+        head = network.mask_head
+        head.compile()
+        if hasattr(head, "forward_train"):               # what is called in training, where a head has it
+            head.forward_train = torch.compile(head.forward_train)  # type: ignore[assignment, arg-type]  # nn.Module hides it

@@ -90,6 +90,9 @@ class SetReport:
     the set draws nothing, the label space has no parts, or masks are exclusive: all compete then, within `masks`."""
     foreground: ForegroundReport | None = None
     """Foreground IoU, as Tangseng et al. report it, of what `masks` measures; None where that is."""
+    photo_scores: dict[str, float] = field(default_factory=dict)
+    """How well each photo is answered, 0..1, by its key: `Tally.mask_scores`, or, where the set draws nothing,
+    `Tally.label_scores`. To choose photos by; left out of the JSON, which stands in weights and names no photo."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what cannot be said is None."""
         plain: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(self)})
+        for part in plain["sets"]:
+            del part["photo_scores"]
         return plain
 
 

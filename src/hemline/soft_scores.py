@@ -80,6 +80,10 @@ class SoftScores:
         if (truth != IGNORED).any():
             self._photos.append(sums(chance, truth))
 
+    def extend(self, other: SoftScores) -> None:
+        """Count the photos of another of the same classes after one's own."""
+        self._photos += other._photos
+
     def compute(self) -> SoftReport | None:
         """The scores of all photos so far; None without any.
 

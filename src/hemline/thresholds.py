@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hemline._average_precision import average_precision
 from hemline._bootstrap import Floats
-from hemline.metrics import IGNORED, average_precision
+from hemline.metrics import IGNORED
 
 NEVER = 1.0
 """A threshold that no score is above: the label is never answered."""

@@ -14,20 +14,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
 from hemline import __version__
+from hemline._held import held
+from hemline._memory import keep_freed_memory
 from hemline._reading import path_of
 from hemline._run import Clock, Run, epoch_report, stopped_by_signals
+from hemline._troubles import going_on, told_in_words
+from hemline.average import Average
 from hemline.checkpoint import load_state, save, whole_file
 from hemline.config import Config, check
 from hemline.data import label_space
@@ -35,16 +39,19 @@ from hemline.data.balance import Weights, weights_of
 from hemline.data.carriers import count_pairs, narrowed
 from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
 from hemline.data.sample import Batch
+from hemline.environment import append_start
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
 from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
+from hemline.loggers import make_loggers
 from hemline.losses import JointLoss
 from hemline.metadata import Metadata
-from hemline.model import Network, build, build_instances, finds_instances
-from hemline.optim import make_optimizer, make_scheduler
+from hemline.model import Network, build, build_instances, compile_parts, finds_instances
+from hemline.optim import make_optimizer, schedule, set_rates
 from hemline.ranks import Ranks, find_ranks, joined
+from hemline.run_report import write_run_report
 from hemline.trial import photos_at_once, starting_weights
 from hemline.watch import EpochReport, StepReport, Watcher, Watchers
 
@@ -67,25 +74,39 @@ def train(
         ConfigError: something is wrong with the recipe; said before any data is read.
         DataError: a dataset is missing or damaged.
         DeviceError: the device is not here.
-        StoppedError: Ctrl-C or SIGTERM; the last state is kept and `resume=True` goes on.
+        StoppedError: Ctrl-C, SIGTERM, a full disk or memory, a device that failed, or a loss that is no number; the
+            last state is kept and `resume=True` goes on.
     """
-    check(config, own_head=head is not None)
     ranks = find_ranks()
-    device = pick_device(config.device, ranks.local_rank)
-    with joined(ranks, device):
-        return _train(config, head, ranks, device, resume, watcher)
+    folder = path_of(config.out) / config.name
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    with joined(ranks, on_gpu=on_gpu), told_in_words(config, folder), ExitStack() as stack:
+        check(config, own_head=head is not None)
+        device = pick_device(config.device, ranks.local_rank)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        else:
+            keep_freed_memory()
+        ranks.agreed(lambda: stack.enter_context(held(folder)) if ranks.first else None)
+        return _train(config, head, ranks, device, folder, resume, watcher)
 
 
 def _train(
-    config: Config, head: nn.Module | None, ranks: Ranks, device: torch.device, resume: bool, watcher: Watcher | None
+    config: Config,
+    head: nn.Module | None,
+    ranks: Ranks,
+    device: torch.device,
+    folder: Path,
+    resume: bool,
+    watcher: Watcher | None,
 ) -> Path:
-    folder = path_of(config.out) / config.name
     if not resume and (folder / "state.pt").exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
-    state = load_state(folder / "state.pt") if resume else None
+    unsaved = (folder / "config.yaml").exists() and not (folder / "state.pt").exists()
+    state = ranks.agreed(lambda: load_state(folder / "state.pt") if resume and not unsaved else None)
     space = label_space(config)
     network = _network(config, space, head)
-    sources = open_sources(config, space)
+    sources = ranks.agreed(lambda: open_sources(config, space))
     weights = weights_of(sources, config, space)
     run = _set_up(config, network, space, sources, device, folder, weights, ranks)
     pairs = count_pairs(sources, space)
@@ -93,11 +114,15 @@ def _train(
     fewest = replace(config, batch_size=min(config.batch_size, run.sampler.num_photos))
     if photos_at_once(fewest) == 1 < photos_at_once(config):         # one step an epoch, of all photos there are
         check(fewest, own_head=head is not None)
+    if not ranks.first:
+        torch.manual_seed(config.seed + ranks.rank)      # dropout is not to be the same in all
     if state is not None:
         run.restore(state)
-    watchers = Watchers([each for each in (watcher,) if each is not None and ranks.first])
+    loggers = make_loggers(config, len(run.sampler), run.steps_done)
+    watchers = Watchers([*([] if watcher is None else [watcher]), *loggers] if ranks.first else [])
     if ranks.first:
         _write_config(config, folder)
+        append_start(folder, num_processes=ranks.size, resumed_at=(run.epoch, run.step) if resume else None)
     watchers.begin(config, folder, str(device), run.sampler.num_photos)
     for kind, each in weights.named(space).items():
         watchers.weighed(kind, each)
@@ -109,13 +134,15 @@ def _train(
                 last = train_epoch(run, loader, config, watchers)
                 report, best = None, False
                 if (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs:
+                    run.save()
                     report = validate(run, config, answered, sources)
                     best = report.headline > run.best
                     run.best = max(run.best, report.headline)
                 told = epoch_report(run, last, report, best=best)
                 run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
+                ranks.agreed(partial(_write, run, config, answered, sources, told, pairs.attributes))
                 if ranks.first:
-                    _write(run, config, answered, sources, told, pairs.attributes)
+                    write_run_report(run, config, sources, told)
                 watchers.epoch(told)
                 run.save()
     finally:
@@ -127,7 +154,7 @@ def train_epoch(
     run: Run, loader: DataLoader[Batch | HemlineError], config: Config, watchers: Watchers
 ) -> StepReport | None:
     """One pass over the data, from the step that the run stands at; what its last step told."""
-    run.loss.train()
+    run.let_learn(config)
     run.sampler.epoch, run.sampler.start = run.epoch, run.step
     clock = Clock(run, config)
     pieces = clock.waited_for(batches(loader))
@@ -152,32 +179,43 @@ def train_step(run: Run, pieces: Iterator[Batch], config: Config) -> None:
     Raises:
         StoppedError: the loss or its gradient is not finite; the weights are left as they are.
     """
+    set_rates(run.optimizer, run.schedule(run.steps_done))
     run.optimizer.zero_grad(set_to_none=True)
     told = []
     for piece in range(1, config.grad_accum_steps + 1):
-        batch = next(pieces).to(run.device)
+        batch = run.ranks.agreed(lambda: next(pieces)).to(run.device)
         with nullcontext() if piece == config.grad_accum_steps else run.ranks.alone(run.model):
             with run.autocast():
                 terms = run.model(batch)
             losses, means = run.ranks.means(terms)
-            run.scaler.scale(run.loss.task_weights(losses) / config.grad_accum_steps).backward()
+            run.scaler.scale(run.loss.task_weights(losses, means) / config.grad_accum_steps).backward()
         told.append(means)
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(run.loss.parameters(), config.clip_grad)
     run.hear(list(losses), torch.stack(told).mean(0), norm, config)
     run.scaler.step(run.optimizer)
     run.scaler.update()
-    run.scheduler.step()
     run.step += 1
-    run.average.update(run.loss.network, step=run.epoch * len(run.sampler) + run.step)
+    run.average.update(run.loss.network, step=run.steps_done)
 
 
 def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Report:
-    """Measure the averaged weights on the photos held out."""
+    """Measure the averaged weights on the photos held out.
+
+    Raises:
+        StoppedError: the run is asked to stop; what is measured by then is lost, the state before it is kept.
+    """
+
+    def measured(*_: object) -> None:
+        if run.stop:
+            where = f"the validation of epoch {run.epoch + 1} of {config.epochs}"
+            raise StoppedError(f"stopped in {where}; {going_on(run.folder)}")
+
     network: Network | InstanceNetwork = run.average.module
     network.eval()
+    run.ranks.as_first(network)                          # on CPUs each counts its own batch norms' statistics
     metadata = _metadata(run, config, space, sources, {})
-    return score_network(network, sources, metadata, device=run.device)
+    return score_network(network, sources, metadata, device=run.device, ranks=run.ranks, progress=measured)
 
 
 def pick_device(name: str, number: int = 0) -> torch.device:
@@ -227,7 +265,10 @@ def _set_up(
         loss = JointLoss(network, space, config.loss, *on_device)
     else:
         loss = InstanceLoss(network, space, config.loss)
-    average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
+    loss.to(device)
+    average = Average(network, config.model_ema_decay)
+    if config.torchcompile:
+        compile_parts(network, device)
     optimizer = make_optimizer(loss, config)
     sampler = EpochSampler(
         sources,
@@ -236,13 +277,14 @@ def _set_up(
         pieces=config.grad_accum_steps,
         rank=ranks.rank,
         size=ranks.size,
+        canvases=config.canvases or (),
     )
     dtype = precision_of(config, device)
     return Run(
-        loss=loss.to(device),
-        model=ranks.wrap(loss, device),
+        loss=loss,
+        model=loss,
         optimizer=optimizer,
-        scheduler=make_scheduler(optimizer, config, config.epochs * len(sampler)),
+        schedule=schedule(config, config.epochs * len(sampler)),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         average=average,
         sampler=sampler,
@@ -280,10 +322,6 @@ def _metadata(
 
 
 def _write_config(config: Config, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out: {folder} cannot be made: {error.strerror or error}") from error
     with whole_file(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 
@@ -296,7 +334,9 @@ def _write(
     told: EpochReport,
     pairs: dict[str, dict[str, int]],
 ) -> None:
-    """The weights of an epoch that was measured, and its line of figures."""
+    """The weights of an epoch that was measured, and its line of figures, by the first process."""
+    if not run.ranks.first:
+        return
     if told.report is not None:
         metadata = replace(
             _metadata(run, config, space, sources, told.report.to_dict()),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hemline._reading import path_of
 from hemline.backbone import Backbone
@@ -23,6 +23,7 @@ from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
 from hemline.model import Network, answer_train, assemble, assemble_instances, make_backbone
+from hemline.optim import NOTHING_LEARNS, frozen
 from hemline.ranks import find_ranks
 from hemline.runtime import default_weights
 from hemline.trunks import OWN_TRUNKS
@@ -54,8 +55,8 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
             network = _tried(problems, lambda: _network(config, backbone))
         if not wrong & {"backbone.pretrained", "backbone.weights"}:
             _tried(problems, lambda: _trunk_weights(config, backbone))
-        if not blocks & {"canvas", "batch_size"}:
-            _tried(problems, lambda: _step(config, photos_at_once(config), backbone, network))
+        if not blocks & {"canvas", "canvases", "batch_size"}:
+            _tried(problems, lambda: _steps(config, backbone, network))
     return problems
 
 
@@ -194,14 +195,25 @@ def _garment(config: Config, network: InstanceNetwork) -> Target:
     )
 
 
+def _steps(config: Config, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
+    """Read each canvas as in training."""
+    photos = photos_at_once(config)
+    for canvas in dict.fromkeys([config.canvas, *(config.canvases or ())]):
+        _step(replace(config, canvas=canvas), photos, backbone, network)
+
+
 def _step(config: Config, photos: int, backbone: Backbone, network: Network | InstanceNetwork | None) -> None:
     """Read one photo, or two where there are more at a time, as in training."""
     height, width = config.canvas
     photos = min(photos, 2)
     reader = "backbone.name", backbone.name
+    tried = nn.ModuleDict({"backbone": backbone}) if network is None else network
+    stays = frozen(tried.train(), config, epoch=0)
+    if config.init is None and network is not None and all(parameter in stays for parameter in network.parameters()):
+        raise ConfigError(NOTHING_LEARNS)
     try:
         with torch.no_grad():
-            features = backbone.train()(torch.zeros(photos, height, width, 3, dtype=torch.uint8))
+            features = backbone(torch.zeros(photos, height, width, 3, dtype=torch.uint8))
             if [x.shape[1] for x in features] != backbone.channels:
                 raise ConfigError(f"backbone.name: {backbone.name} puts channels last; take a convolutional trunk")
             if any(x.shape[2] * stride != height for x, stride in zip(features, backbone.strides, strict=True)):
@@ -209,9 +221,9 @@ def _step(config: Config, photos: int, backbone: Backbone, network: Network | In
             reader = "head", config.head.name
             if isinstance(network, InstanceNetwork):
                 frames = torch.tensor([[0.0, 0.0, width, height]] * photos)
-                network.head.train().loss(features, frames, [_garment(config, network)] * photos)
+                network.head.loss(features, frames, [_garment(config, network)] * photos)
             elif network is not None:
-                _, auxiliary = answer_train(network.mask_head.train(), features)
+                _, auxiliary = answer_train(network.mask_head, features)
                 outputs = {"auxiliary": auxiliary.masks, "presence": auxiliary.presence}
                 lacking = [key for key, each in outputs.items() if getattr(config.loss, key) and not each]
                 if lacking:
@@ -222,7 +234,7 @@ def _step(config: Config, photos: int, backbone: Backbone, network: Network | In
         if photos == 1 and "more than 1 value per channel" in str(error):
             raise ConfigError(
                 f"batch_size: a step of 1 photo on a canvas of {height} x {width} gives batch norm "
-                "one value a channel; take two photos or more, or a larger canvas"
+                "one value a channel; take two photos or more, a larger canvas, or batch_norm=frozen"
             ) from error
         raise ConfigError(
             f"{reader[0]}: {reader[1]} cannot read a canvas of {height} x {width} ({in_short(error)})"

@@ -56,6 +56,8 @@ class EpochReport(NamedTuple):
     """The validation; None where the recipe asks for none after this epoch."""
     best: bool
     """Whether it is the best so far."""
+    task_weights: dict[str, float] | None = None
+    """The weight that each task has learnt, beside the recipe's; None where these are fixed."""
 
     def line(self) -> str:
         """The epoch's line in `metrics.jsonl`: a JSON object that begins with the epoch."""

@@ -7,8 +7,10 @@ workers, and a resumed run goes on with the very photos that the interrupted one
 from __future__ import annotations
 
 import os
+import traceback
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -26,11 +28,13 @@ from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
 from hemline.data.stratify import HELD_OUT, fingerprint, held_out_groups
 from hemline.data.subset import at_most, photos_of_classes
-from hemline.errors import ConfigError, DataError, HemlineError
+from hemline.errors import ConfigError, DataError, HemlineError, in_short
 from hemline.labels import LabelSpace
 
 LEAST_PART = 1e-3
 """Share of the photo that a connected part of a class covers, to be learnt as a thing."""
+CANVAS = zlib.crc32(b"canvas")
+"""Part of the seed of what chooses canvases, so that it chooses nothing else alike."""
 
 
 class Source(NamedTuple):
@@ -57,6 +61,8 @@ class Item(NamedTuple):
     """(seed of the run, epoch, position in the epoch)."""
     source: int
     photo: int
+    canvas: tuple[int, int] | None = None
+    """Its height and width, where the recipe mixes several; None: the recipe's one."""
 
 
 def open_sources(
@@ -183,10 +189,19 @@ class EpochSampler(Sampler[list[Item]]):
         pieces: Batches that each process takes for a step.
         rank: The number of this process.
         size: How many there are.
+        canvases: Each step takes one of these; none: all have the recipe's one.
     """
 
     def __init__(
-        self, sources: Sequence[Source], *, batch_size: int, seed: int, pieces: int = 1, rank: int = 0, size: int = 1
+        self,
+        sources: Sequence[Source],
+        *,
+        batch_size: int,
+        seed: int,
+        pieces: int = 1,
+        rank: int = 0,
+        size: int = 1,
+        canvases: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.sources = sources
         self.batch_size = batch_size
@@ -194,6 +209,7 @@ class EpochSampler(Sampler[list[Item]]):
         self.pieces = pieces
         self.rank = rank
         self.size = size
+        self.canvases = canvases
         self.epoch = 0
         self.start = 0
         self.num_photos = sum(round(float(source.draws.sum())) for source in sources)
@@ -206,6 +222,8 @@ class EpochSampler(Sampler[list[Item]]):
         items = self._items()
         for step in range(self.start, len(self)):
             photos = items[step * self.batch_size : (step + 1) * self.batch_size]
+            if self.canvases:
+                photos = [item._replace(canvas=self._canvas(step)) for item in photos]
             for piece in range(self.pieces):
                 begin, end = (len(photos) * k // self.pieces for k in (piece, piece + 1))
                 yield photos[begin:end][self.rank :: self.size]
@@ -223,9 +241,14 @@ class EpochSampler(Sampler[list[Item]]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(drawn))
         return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
 
+    def _canvas(self, step: int) -> tuple[int, int]:
+        """That of all photos of a step, whichever process or piece reads them."""
+        generator = np.random.default_rng((self.seed, self.epoch, step, CANVAS))
+        return self.canvases[int(generator.integers(len(self.canvases)))]
+
 
 class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
-    """Augmented samples by `Item`; of a photo that cannot be read, the error, for `batches` to raise.
+    """Augmented samples by `Item`; of a photo that cannot be read or placed, the error, for `batches` to raise.
 
     Args:
         sources: The datasets.
@@ -240,13 +263,19 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         self.augment = config.augment
 
     def __getitem__(self, item: Item) -> Sample | HemlineError:
+        dataset = self.sources[item.source].dataset
         try:
-            sample = self.sources[item.source].dataset[item.photo]
+            sample = dataset[item.photo]
+            salt = zlib.crc32(sample.key.encode())
+            generator = np.random.default_rng((*item.seed, salt))
+            placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
+            return separate(placed, LEAST_PART) if self.one_by_one else placed
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
-        salt = zlib.crc32(sample.key.encode())
-        placed = augment_sample(sample, self.canvas, self.augment, np.random.default_rng((*item.seed, salt)))
-        return separate(placed, LEAST_PART) if self.one_by_one else placed
+        except MemoryError:
+            raise
+        except Exception as error:  # of a dataset's code: whatever it is, the photo and the line are what helps
+            return DataError(f"{type(dataset).__name__}, photo {dataset.keys[item.photo]}: {_where(error)}")
 
 
 def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
@@ -288,7 +317,17 @@ def _collate(samples: Sequence[Sample | HemlineError]) -> Batch | HemlineError:
         if isinstance(sample, HemlineError):
             return sample
         whole.append(sample)
-    return collate(whole)
+    batch = collate(whole)
+    if torch.utils.data.get_worker_info() is not None:  # else a thread of torch's does, and loses it where none is left
+        for tensor in batch:
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return batch
+
+
+def _where(error: Exception) -> str:
+    """An error of another's code as one line: its kind, what it says, and the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}: {in_short(error)} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def quiet_worker(_: int) -> None:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from hemline.data_commands.stats import AREA_EDGES, Area, Sizes
 from hemline.data_commands.stats_table import percent
+from hemline.page import svg
 
 Cell = tuple[float, str, str] | None
 """A heat map's cell: heat 0..1, the text in it, the title; None where nothing is known."""
@@ -70,24 +71,6 @@ def heat_map(
     )
 
 
-def sort_table(heads: Sequence[tuple[str, str]], rows: Sequence[str]) -> str:
-    """A table that a click on a heading sorts.
-
-    Args:
-        heads: The headings, and whether a first click sorts `ascending` or `descending`; "" sorts nothing.
-        rows: Markup of the rows, cells with their `data-value` where it is not their text.
-    """
-    cells = "".join(
-        f'<th scope="col" data-first="{first}"><button>{escape(head)}</button></th>'
-        if first else f'<th scope="col">{escape(head)}</th>'
-        for head, first in heads
-    )  # fmt: skip
-    return (
-        f'<div class="scroll"><table class="list"><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
 def area_strips(areas: Sequence[Area]) -> str:
     """How mask areas spread: for each class its histogram as a violin on a logarithmic axis, and its quartiles."""
     left, width, high = 210, 620, 30
@@ -124,7 +107,7 @@ def area_strips(areas: Sequence[Area]) -> str:
             f'<circle class="median" cx="{x(median):.1f}" cy="{y}" r="3.4"/>'
             f'<text class="axis" x="{left + width + 10}" y="{y + 4}">{percent(median)}</text></g>'
         )
-    return _svg(left + width + 70, bottom + 4, "Mask areas as shares of the photo", "".join(parts))
+    return svg(left + width + 70, bottom + 4, "Mask areas as shares of the photo", "".join(parts))
 
 
 def size_map(sizes: Sizes) -> str:
@@ -167,7 +150,7 @@ def size_map(sizes: Sizes) -> str:
         f'<text class="axis" x="14" y="{top + side / 2}" transform="rotate(-90 14 {top + side / 2})" '
         'text-anchor="middle">height</text>'
     )
-    return _svg(left + side + 24, top + side + 48, "Photo sizes in pixels", "".join(parts), width=480)
+    return svg(left + side + 24, top + side + 48, "Photo sizes in pixels", "".join(parts), width=480)
 
 
 def times_bars(times: Sequence[tuple[float, int]]) -> str:
@@ -187,17 +170,10 @@ def times_bars(times: Sequence[tuple[float, int]]) -> str:
             f'<text class="axis" x="{33 + 46 * i}" y="{104 - tall:.1f}" text-anchor="middle">{count or ""}</text>'
             f'<text class="axis" x="{10 + 46 * i}" y="126" text-anchor="middle">{a:.1f}</text></g>'
         )
-    return _svg(576, 132, "How often training photos are drawn an epoch", "".join(parts), width=576)
+    return svg(576, 132, "How often training photos are drawn an epoch", "".join(parts), width=576)
 
 
 def _step(most: float) -> float:
     """A round distance of grid lines, four to eight of them up to `most`."""
     rough = 10.0 ** math.floor(math.log10(max(1, most) / 4))
     return next(rough * factor for factor in (1, 2, 5, 10) if most / (rough * factor) <= 8)
-
-
-def _svg(wide: float, high: float, title: str, body: str, *, width: int = 900) -> str:
-    return (
-        f'<svg viewBox="0 0 {wide:g} {high:g}" style="max-width:{width}px" role="img" '
-        f'aria-label="{escape(title)}">{body}</svg>'
-    )

@@ -196,7 +196,7 @@ def _cell(dataset: Dataset, index: int, space: LabelSpace) -> Image.Image:
     """A photo and its labels below."""
     sample = dataset[index]
     things = things_of(sample, space)
-    photo = annotated(sample, things, _size(sample.photo.shape[:2], CELL, TALLEST))
+    photo = annotated(sample, things, size_within(sample.photo.shape[:2], CELL, TALLEST))
     caption = _caption(sample, dataset.photo_labels(index), things, space)
     cell = Image.new("RGB", (CELL, photo.height + caption.height), PAPER)
     cell.paste(photo, (0, 0))
@@ -223,7 +223,7 @@ def annotated(sample: Sample, things: Sequence[Thing], size: tuple[int, int], *,
     return draw_tags(picture, places, [thing.colour for thing in things], UNIT)
 
 
-def _size(photo: tuple[int, ...], width: int, height: int) -> tuple[int, int]:
+def size_within(photo: tuple[int, ...], width: int, height: int) -> tuple[int, int]:
     """(width, height) of a photo (height, width) that fits a box."""
     scale = min(width / photo[1], height / photo[0])
     return max(1, round(photo[1] * scale)), max(1, round(photo[0] * scale))

@@ -11,11 +11,9 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from hemline import __version__
 from hemline.checkpoint import whole_file
 from hemline.config import Config
 from hemline.data.loading import Source
-from hemline.data_commands._page_style import SCRIPT, STYLE
 from hemline.data_commands.charts import (
     Cell,
     area_strips,
@@ -24,7 +22,6 @@ from hemline.data_commands.charts import (
     known_bar,
     parts_bar,
     size_map,
-    sort_table,
     times_bars,
 )
 from hemline.data_commands.stats import RARE, LabelCount, SetStats, Stats, Together
@@ -32,6 +29,7 @@ from hemline.data_commands.stats_table import percent, sample_said, times_said
 from hemline.data_commands.thumbnails import Strip, strips
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
+from hemline.page import card, document, sort_table, tiles
 
 MOST_ROWS, MOST_COLUMNS = 80, 46
 """Of a heat map: what is more frequent is shown, the JSON has the rest."""
@@ -89,20 +87,13 @@ def page(stats: Stats, pictures: Sequence[Mapping[str, Strip]]) -> str:
     overview = _overview(stats) if len(stats.sets) > 1 else ""
     sections = [_section(i, part, pictures[i]) for i, part in enumerate(stats.sets)]
     total = sum(part.photos for part in stats.sets)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(names)}: what the data hold</title><style>{STYLE}</style></head><body>"
+    body = (
         f"<header><h1>{escape(names)}</h1><p class='said'>{total:,} photos in the words of the label space "
         f"{escape(stats.label_space)}. Labels are counted over all photos, what needs pixels on a sample (seed "
         f"{stats.seed}), and each figure says which. Unknown is never counted as no.</p></header>"
         f"<nav><ul>{''.join(links)}</ul></nav><main>{overview}{''.join(sections)}</main>"
-        f"<footer>hemline {escape(__version__)}, data stats</footer><script>{SCRIPT}</script></body></html>\n"
     )
-
-
-def _card(title: str, said: str, body: str) -> str:
-    return f'<div class="card"><h3>{escape(title)}</h3><p class="said">{escape(said)}</p>{body}</div>'
+    return document(f"{names}: what the data hold", body, "data stats")
 
 
 def _overview(stats: Stats) -> str:
@@ -122,8 +113,8 @@ def _overview(stats: Stats) -> str:
     taught = "Photos that show a label. Hatched: nobody said; 0: what is known is its absence."
     return (
         "<section><h2>Together</h2>"
-        + _card("An epoch", "Photos drawn an epoch, by dataset: their weights and repeats in the recipe.", epoch)
-        + _card("What each set teaches", taught, table)
+        + card("An epoch", "Photos drawn an epoch, by dataset: their weights and repeats in the recipe.", epoch)
+        + card("What each set teaches", taught, table)
         + "</section>"
     )
 
@@ -143,17 +134,17 @@ def _section(number: int, part: SetStats, pictures: Mapping[str, Strip]) -> str:
         _tiles(part),
         _troubles(part),
         '<div class="pair">',
-        _card(
+        card(
             "The split", f"{part.groups:,} groups of photos, each on one side.",
             parts_bar({side: count for side, count in part.sides.items() if count}),
         ),
-        _card("An epoch", _epoch_said(part), times_bars(part.draws.times) if len(part.draws.times) > 1 else ""),
+        card("An epoch", _epoch_said(part), times_bars(part.draws.times) if len(part.draws.times) > 1 else ""),
         "</div>",
-        _card("Labels", _labels_said(part), _label_table(part, shown)),
+        card("Labels", _labels_said(part), _label_table(part, shown)),
     ]  # fmt: skip
     if pictures:
         what = f"Picked by the seed; of what is drawn, the garment. {len(pictures)} categories."
-        parts.append(_card("What the categories look like", what, _strips(part, pictures)))
+        parts.append(card("What the categories look like", what, _strips(part, pictures)))
     parts.append(_co_occurrence(part.together))
     parts.append(_attributes(part))
     if part.areas:
@@ -162,9 +153,9 @@ def _section(number: int, part: SetStats, pictures: Mapping[str, Strip]) -> str:
             f"Shares of the photo, from {sample_said(part)}; of a category, each garment's own. Bar: half of them; "
             "line: nine of ten; dot: the median; the scale is logarithmic."
         )
-        parts.append(_card("Mask areas", what, area_strips(areas) + _area_table(part)))
+        parts.append(card("Mask areas", what, area_strips(areas) + _area_table(part)))
     what = f"Pixels, from {sample_said(part)}: {_sizes_said(part)}. The larger a dot, the more photos."
-    parts.append(_card("Photo sizes", what, size_map(part.sizes)))
+    parts.append(card("Photo sizes", what, size_map(part.sizes)))
     parts.append("</section>")
     return "".join(parts)
 
@@ -175,7 +166,7 @@ def _tiles(part: SetStats) -> str:
     a_photo = f"{garments.count / garments.drawn:.1f}" if garments.drawn else "none"
     unknown_pixels = percent(pixels.unknown) if pixels.photos else "all"
     where = f"where garments are drawn; {sample_said(part)}" if pixels.photos else "nothing is drawn"
-    tiles = [
+    figures = [
         ("photos", f"{part.photos:,}", f"{part.sides['train']:,} to train on"),
         ("garments drawn", f"{garments.count:,}", f"on {garments.drawn:,} photos; {sampled}"),
         ("garments a photo", a_photo, f"of photos with any; at most {garments.most}"),
@@ -185,11 +176,7 @@ def _tiles(part: SetStats) -> str:
         ("pixels unknown", unknown_pixels, where),
         ("median size", f"{part.sizes.width[2]:.0f} x {part.sizes.height[2]:.0f}", sample_said(part)),
     ]
-    body = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(said)}</small></dd></div>"
-        for name, value, said in tiles
-    )
-    return f'<dl class="tiles">{body}</dl>'
+    return tiles(figures)
 
 
 def _troubles(part: SetStats) -> str:
@@ -275,7 +262,7 @@ def _co_occurrence(together: Together) -> str:
         "Of the photos that show the row's category, and of which the column's is known, the percentage that shows "
         "both; hatched where only yes is ever said. Rows that keep the same company stand together. Over all photos."
     )
-    return _card("What is worn together", what, heat_map(names, names, cells, "% of the row"))
+    return card("What is worn together", what, heat_map(names, names, cells, "% of the row"))
 
 
 def _together_cell(together: Together, i: int, j: int) -> Cell:
@@ -323,7 +310,7 @@ def _attributes(part: SetStats) -> str:
     body = heat_map(
         [table.attributes[a] for a in rows], [table.categories[c] for c in columns], cells, f"{table.of}"
     )
-    return _card("Attributes of categories", what, body)
+    return card("Attributes of categories", what, body)
 
 
 def _area_table(part: SetStats) -> str:

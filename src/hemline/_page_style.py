@@ -1,4 +1,4 @@
-"""The style and the script of the page that `hemline.data_commands.stats_page` writes."""
+"""The style and the script of the pages that `hemline.page` makes."""
 
 STYLE = """
 :root{--paper:#fbfaf8;--card:#fff;--ink:#1d1d22;--faint:#6a6a74;--line:#e4e2dd;--hue:0,104,167;--main:rgb(0,104,167);

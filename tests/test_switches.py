@@ -1,0 +1,93 @@
+"""Switches of training that other processes or a compiler have a part in: minutes, so all of them are slow."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from hemline.checkpoint import load_state
+from hemline.config import Head, LabelHead, Loss
+from hemline.ranks import Ranks
+from tests.steps import batch_of, begun, same, step, weights
+
+
+@pytest.fixture
+def config(tiny_config):
+    return replace(tiny_config, epochs=4, label_head=LabelHead(hidden=16, dropout=0.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", [Head(name="unet", options={"widths": [24, 16, 12]}), Head(name="fcn")])
+def test_compiled_parts_learn_alike_under_the_same_names(config, head, tmp_path):
+    """Also where a trunk thaws, and where a head has auxiliary outputs; a resumed run ends with the same weights."""
+    config = replace(config, head=head, freeze=("backbone",), freeze_epochs=1, loss=Loss(auxiliary=head.name == "fcn"))
+    compiled = replace(config, torchcompile=True)
+    eager, run = begun(config, tmp_path / "eager"), begun(compiled, tmp_path / "compiled")
+    torch._dynamo.utils.counters.clear()
+    for number in range(3):
+        step(eager, config, batch_of(number, number + 1))
+        step(run, compiled, batch_of(number, number + 1))
+        assert run.losses == pytest.approx(eager.losses, rel=0.02, abs=0.02)
+        if number == 1:
+            run.save()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 3
+    assert weights(run).keys() == weights(eager).keys()
+    assert run.average.module.state_dict().keys() == eager.average.module.state_dict().keys()
+    assert run.average.module.backbone.trunk._compiled_call_impl is None, "answers are not compiled"
+    again = begun(compiled, tmp_path / "compiled")
+    again.restore(load_state(tmp_path / "compiled/state.pt"))
+    step(again, compiled, batch_of(2, 3))
+    assert same(weights(run), weights(again)) == {*weights(run)}
+
+
+@pytest.mark.slow
+def test_no_compiler_is_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "hemline", "train", "debug", "torchcompile=true", f"out={tmp_path}"]
+    environment = os.environ | {"CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert said.returncode != 0
+    assert "Traceback" not in said.stderr
+    assert "torchcompile: nothing can be compiled here" in said.stderr
+    assert "install g++, or set it to false" in " ".join(said.stderr.split())
+
+
+def trained(rank: int, size: int, config, folder: str) -> None:
+    """Three steps of four photos; of two processes, the second knows labels alone."""
+    torch.set_num_threads(1)
+    if size > 1:
+        distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    run = begun(config, Path(folder) / f"of {size}", Ranks(rank, size))
+    for number in range(3):
+        photos = batch_of(number, number + 1, number + 2, number + 3)
+        photos.targets[1::2] = -1
+        photos.segments[1::2] = 0
+        photos.region_segments[1::2] = False
+        step(run, config, type(photos)(*(x[rank::size] if len(x) == 4 else x for x in photos)))
+    if rank == 0:
+        torch.save((weights(run), run.losses), f"{folder}/{size}.pt")
+    if size > 1:
+        distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_thaw_and_weigh_as_one(config, tmp_path):
+    """A trunk that thaws after a step, and weights that are learnt, also where one process has nothing of a task."""
+    config = replace(
+        config, batch_norm="frozen", freeze=("backbone",), freeze_epochs=1, loss=Loss(weighting="uncertainty"),
+        opt="momentum", lr=0.01, clip_grad=100.0,
+    )  # fmt: skip
+    trained(0, 1, config, str(tmp_path))
+    multiprocessing.spawn(trained, (2, config, str(tmp_path)), nprocs=2)
+    (one, losses), (two, shared) = (torch.load(tmp_path / f"{size}.pt", weights_only=True) for size in (1, 2))
+    assert shared == pytest.approx(losses, rel=1e-4, abs=1e-5)
+    start = weights(begun(config, tmp_path / "start"))
+    moved = {name for name in one if float((one[name] - start[name]).abs().max()) > 1e-4}
+    assert any(name.startswith("network.backbone.") for name in moved)
+    assert "task_weights.log_variances" in moved
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5)
