@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 
 
 class Average(ModelEmaV3):
@@ -17,10 +17,13 @@ class Average(ModelEmaV3):
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__(network, decay=decay, use_warmup=True)
-        means, own = (each.state_dict(keep_vars=True).values() for each in (self.module, network))
-        pairs = [*zip(means, own, strict=True)]
-        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        pairs = zip(*(each.state_dict(keep_vars=True).values() for each in (self.module, network)), strict=True)
+        self._averages: tuple[list[Tensor], list[Tensor]] = ([], [])     # ours, and those of the network
+        self._counts: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for pair in pairs:
+            lists = self._averages if pair[0].is_floating_point() else self._counts
+            for tensors, tensor in zip(lists, pair, strict=True):
+                tensors.append(tensor)
 
     def apply_update_(self, model: nn.Module, decay: float) -> None:
         """One step; integers, such as the steps that a batch norm has counted, are copied.
@@ -29,9 +32,6 @@ class Average(ModelEmaV3):
             model: The network that was given at first.
             decay: 0..1.
         """
-        if self._averaged:
-            means, own = zip(*self._averaged, strict=True)
-            torch._foreach_lerp_(means, own, weight=1 - decay)
-        if self._copied:
-            counts, own = zip(*self._copied, strict=True)
-            torch._foreach_copy_(counts, own)
+        torch._foreach_lerp_(*self._averages, weight=1 - decay)
+        if self._counts[0]:
+            torch._foreach_copy_(*self._counts)
