@@ -290,6 +290,12 @@ def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(con
     assert not (tmp_path / "never").exists()
 
 
+def test_where_nothing_is_held_out_the_last_weights_are_the_best(config, tmp_path):
+    data = (replace(config.data[0], options={"count": 4, "canvas": [64, 64]}),)
+    best = train(replace(config, data=data, validation=0.0, epochs=2))
+    assert best.read_bytes() == (tmp_path / "tiny/last.safetensors").read_bytes()
+
+
 def recipe(tmp_path, **changes):
     config = load_config("synthetic", ["workers=2", f"out={tmp_path}"])
     return replace(config, **changes)

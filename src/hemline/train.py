@@ -157,7 +157,7 @@ def train_epochs(
         if (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs:
             run.save()
             report = validate(run, config, answered, sources)
-            best = report.headline > run.best
+            best = report.headline > run.best or not report.sets         # nothing is held out: the last is as good
             run.best = max(run.best, report.headline)
         told = epoch_report(run, last, report, best=best)
         run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
