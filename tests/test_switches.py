@@ -22,10 +22,11 @@ def config(tiny_config):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")                   # torch's compiler hides its own warnings; it cannot hide errors
 @pytest.mark.parametrize("head", [Head(name="unet", options={"widths": [24, 16, 12]}), Head(name="fcn")])
 def test_compiled_parts_learn_alike_under_the_same_names(config, head, tmp_path):
     """Also where a trunk thaws, and where a head has auxiliary outputs; a resumed run ends with the same weights."""
-    config = replace(config, head=head, freeze=("backbone",), freeze_epochs=1, loss=Loss(auxiliary=head.name == "fcn"))
+    config = replace(config, head=head, freeze=("backbone",), freeze_epochs=1, loss=Loss(auxiliary=float(head.name == "fcn")))
     compiled = replace(config, torchcompile=True)
     eager, run = begun(config, tmp_path / "eager"), begun(compiled, tmp_path / "compiled")
     torch._dynamo.utils.counters.clear()
