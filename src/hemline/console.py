@@ -302,7 +302,7 @@ class TrainingView:
         note(f"{kind}: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
 
     def note(self, text: str) -> None:
-        """Print it."""
+        """As `note`."""
         note(text)
 
     def step(self, report: StepReport) -> None:

@@ -33,10 +33,11 @@ from hemline.enough import Rows, Taught, fit_rows, judge
 from hemline.errors import ConfigError, DataError, StoppedError, WeightsError
 from hemline.evaluate import Report, score_network
 from hemline.instance_model import InstanceNetwork
-from hemline.labels import LabelSpace
+from hemline.labels import Category, Label, LabelSpace
 from hemline.losses import mask_targets, region_masks
 from hemline.metadata import TAUGHT, Metadata
 from hemline.model import Network
+from hemline.ranks import Ranks
 from hemline.runtime import weights_file
 from hemline.thresholds import NEVER
 from hemline.watch import EpochReport, StepReport, Watcher
@@ -58,6 +59,16 @@ def with_direct(config: Config, grown: Growth) -> Config:
 def teaches_new_labels_alone(config: Config) -> bool:
     """Whether a recipe freezes all that its weights know, to the end."""
     return set(config.freeze or ()) == ALL and config.freeze_epochs is None
+
+
+def refuse_several(ranks: Ranks) -> None:
+    """One process is enough.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if ranks.size > 1:
+        raise ConfigError("freeze: new labels alone are learnt in minutes by one process; start it without torchrun")
 
 
 @dataclass
@@ -126,7 +137,7 @@ def teach(
     rows = Rows(*(torch.cat(parts) for parts in zip(*pooled.rows, strict=True)))
     if not len(rows.labels):
         raise DataError(f"{config.name}: no photo that trains says yes or no of a new label")
-    rows = rows._replace(group=rows.group.unique(return_inverse=True)[1])
+    rows = rows._replace(group=torch.from_numpy(np.unique(rows.group.numpy(), return_inverse=True)[1]))
     taught = judge(rows, names, seed=config.seed)
     layer = network.label_head.direct
     assert layer is not None
@@ -208,7 +219,8 @@ def _pool(
                 pooled.save(folder / "state.pt")
                 saved = time.perf_counter()
             if pooled.stop:
-                raise StoppedError(f"stopped at photo {sum(map(len, steps[: step + 1]))}; --resume goes on from {folder}")
+                done = sum(map(len, steps[: step + 1]))
+                raise StoppedError(f"stopped at photo {done}; --resume goes on from {folder}")
     pooled.save(folder / "state.pt")
 
 
@@ -303,17 +315,17 @@ def _metadata(
     config: Config, known: Metadata, space: LabelSpace, taught: Sequence[Taught], data: list[dict[str, Any]]
 ) -> Metadata:
     """What was known of the old labels, and what was found of the new ones."""
-    before = [*known.labels.categories, *known.labels.labels]
+    before: tuple[Category | Label, ...] = (*known.labels.categories, *known.labels.labels)
     thresholds = {thing.name: known.label_thresholds[thing.index] for thing in before}
     thresholds |= {one.label: one.threshold for one in taught}
-    things = [*space.categories, *space.labels]
-    split = {key: known.recipe[key] for key in ("validation", "split") if key in known.recipe}   # of what was known
+    things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
+    split: dict[str, Any] = {key: known.recipe[key] for key in ("validation", "split") if key in known.recipe}
     return replace(
         known,
         name=config.name,
         labels=space,
         label_thresholds=tuple(thresholds.get(thing.name, NEVER) for thing in things),
-        recipe={**config.to_dict(), "validation": VALIDATION_SHARE, **split},
+        recipe={**config.to_dict(), "validation": VALIDATION_SHARE, **split},           # of the sets that were known
         metrics={**known.metrics, TAUGHT: [*known.metrics.get(TAUGHT, []), *map(asdict, taught)]},
         data=[*known.data, *data],
         license=config.license or known.license,

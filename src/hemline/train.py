@@ -37,7 +37,7 @@ from hemline.data.loading import EpochSampler, Source, batches, described, make_
 from hemline.data.sample import Batch
 from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
-from hemline.finetune import teach, teaches_new_labels_alone, with_direct
+from hemline.finetune import refuse_several, teach, teaches_new_labels_alone, with_direct
 from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import OF_INIT, LabelSpace
@@ -85,17 +85,18 @@ def _train(
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
     state = load_state(folder / "state.pt") if resume else None
     grown = growth(config) if config.labels == OF_INIT else None
-    if grown is not None and ranks.first:
-        _write_config(config, folder)                    # without what the data then fill in
-    config = config if grown is None else with_direct(config, grown)
     space = label_space(config) if grown is None else grown.space
+    asked, config = config, config if grown is None else with_direct(config, grown)
     network = _network(config, space, head)
     sources = open_sources(config, space)
     if grown is not None and teaches_new_labels_alone(config):
-        if ranks.size > 1:
-            raise ConfigError("freeze: new labels alone are learnt in minutes by one process; start it without torchrun")
-        told = Watchers([] if watcher is None else [watcher])
-        return teach(config, grown, network, sources, device, folder, state, told)
+        refuse_several(ranks)
+        _write_config(asked, folder)
+        watchers = Watchers([watcher] if watcher else [])
+        try:
+            return teach(config, grown, network, sources, device, folder, state, watchers)
+        finally:
+            watchers.end()
     weights = weights_of(sources, config, space)
     run = _set_up(config, network, space, sources, device, folder, weights, ranks)
     pairs = count_pairs(sources, space)
@@ -107,7 +108,7 @@ def _train(
         run.restore(state)
     watchers = Watchers([each for each in (watcher,) if each is not None and ranks.first])
     if ranks.first:
-        _write_config(config, folder)
+        _write_config(asked, folder)                     # without what the data filled in
     watchers.begin(config, folder, str(device), run.sampler.num_photos)
     for kind, each in weights.named(space).items():
         watchers.weighed(kind, each)

@@ -206,7 +206,7 @@ def _alike(word: str, things: Iterable[T], names: Callable[[str], list[str]]) ->
     if len(exact or found) > 1:
         either = " or ".join(repr(thing.name) for thing in exact or found)
         raise LabelError(f"{word!r} may be {either}: say in a YAML which, and give it as the set's words=FILE")
-    return (exact or found or [None])[0]
+    return next(iter(exact or found), None)
 
 
 def _whole(name: str) -> list[str]:

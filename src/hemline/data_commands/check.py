@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hemline.config import Config, Data
-from hemline.data import DATASETS, Dataset, build_dataset, own_space, split_indices
+from hemline.data import DATASETS, Dataset, build_dataset, label_space, own_space, split_indices
 from hemline.data.instances import InstanceSet
 from hemline.data.loading import stratified
 from hemline.data.problems import Finding, Problem
@@ -28,7 +28,7 @@ from hemline.data_commands.check_photo import Seen, label_names, look_at, photo_
 from hemline.data_commands.duplicates import same_bytes, same_look
 from hemline.data_commands.visit import visit
 from hemline.errors import DataError, HemlineError
-from hemline.labels import LABEL_SPACES, OF_DATA, LabelSpace, load_label_space
+from hemline.labels import LABEL_SPACES, OF_DATA, OF_WORDS, LabelSpace, load_label_space
 
 SIDES = ("train", "validation", "test")
 HARMLESS = {"values alike"}
