@@ -41,15 +41,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hemline._memory import keep_freed_memory
 from hemline._run import Run
+from hemline.begin import make_run, open_run, pick_device
 from hemline.config import Config, load_config
-from hemline.data import label_space
 from hemline.data.balance import weights_of
-from hemline.data.loading import EpochSampler, Source, TrainingSet, batches, make_loader, open_sources
+from hemline.data.loading import EpochSampler, Source, TrainingSet, batches, make_loader
 from hemline.data.sample import Batch, Sample, collate
 from hemline.errors import ConfigError
 from hemline.model import finds_instances
 from hemline.ranks import Ranks
-from hemline.train import _network, _set_up, pick_device, train_epoch, train_step
+from hemline.train import train_epoch, train_step
 from hemline.watch import StepReport, Watchers
 
 CEILING, LOADING, OURS, PEER = "in memory", "loading", "our network, plain loop", "smp.Unet, plain loop"
@@ -137,10 +137,9 @@ def compare(config: Config, device: torch.device, steps: int, rounds: int, folde
         raise ConfigError(f"head: {config.head.name} finds instances; this compares networks that draw maps of classes")
     if device.type == "cpu":
         keep_freed_memory()                               # as `train` does; the plain loop gains as much
-    space = label_space(config)
-    sources = open_sources(config, space)
-    weights = weights_of(sources, config, space)
-    run = _set_up(config, _network(config, space, None), space, sources, device, folder, weights, Ranks())
+    opened = open_run(config, None, Ranks())
+    space, sources = opened.space, opened.sources
+    run = make_run(opened, weights_of(sources, config, space), device, folder, Ranks())
     held = hold(sources, config, pin=device.type == "cuda")
     print(
         f"\n{config.name}: {config.backbone.name}, canvas {config.canvas[0]} x {config.canvas[1]}, {config.batch_size} "

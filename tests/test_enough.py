@@ -56,12 +56,14 @@ def test_each_part_has_its_share_of_the_rarest_label():
 
 
 def test_the_threshold_answers_right_more_often_than_wrong():
-    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1])
-    true = np.array([1, 0, 1, 0, 0, 0, 1], bool)
-    assert best_answer(scores, true) == (pytest.approx(0.65), pytest.approx(2 / 3), pytest.approx(2 / 3))
+    """F1 is best with nine answers, seven of them right; the first four are surely right more often than wrong."""
+    scores = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.1])
+    true = np.array([1, 1, 1, 1, 0, 0, 1, 1, 1, 0], bool)
+    threshold, right, found, surely = best_answer(scores, true)
+    assert (threshold, right, found) == (pytest.approx(0.65), 1, pytest.approx(4 / 7))
+    assert surely == pytest.approx(4 / (4 + 1.96**2))
     assert best_answer(scores / 10, true)[0] == NEVER, "no score reaches the least threshold"
-    wrong = best_answer(scores, ~true & (scores < 0.55))
-    assert wrong[1] < 0.5
+    assert best_answer(scores[:3], true[:3])[3] < 0.5, "three right answers of three may be luck"
 
 
 def table(count, positives, seed, labels=1):
@@ -72,8 +74,8 @@ def table(count, positives, seed, labels=1):
 
 
 def test_an_attribute_that_is_there_is_learnt_from_twenty_photos():
-    verdicts = [judge(rows(table(60, 20, seed), 3.0, seed), [("cut", "slim")])[0] for seed in range(5)]
-    assert [one.verdict for one in verdicts] == ["enough"] * 5
+    verdicts = [judge(rows(table(60, 20, seed), 3.0, seed), [("cut", "slim")])[0] for seed in range(3)]
+    assert [one.verdict for one in verdicts] == ["enough"] * 3
     assert all(one.threshold < NEVER and one.average_precision.value > 0.8 for one in verdicts)
     assert verdicts[0].positives == 20
     assert verdicts[0].negatives == 40
@@ -81,11 +83,11 @@ def test_an_attribute_that_is_there_is_learnt_from_twenty_photos():
 
 
 def test_one_that_means_nothing_is_not():
-    """Of 100 labels dealt by chance among photos, at most 3 pass."""
+    """Of 60 labels dealt by chance among photos, at most 2 pass."""
     names = [("noise", str(i)) for i in range(20)]
-    found = [judge(rows(table(60, 20, seed, 20), 0.0, seed), names) for seed in range(5)]
+    found = [judge(rows(table(60, 20, seed, 20), 0.0, seed), names) for seed in range(3)]
     passed = [one for verdicts in found for one in verdicts if one.verdict == "enough"]
-    assert len(passed) <= 3
+    assert len(passed) <= 2
     assert all(one.threshold == NEVER for verdicts in found for one in verdicts if one not in passed)
 
 

@@ -136,18 +136,17 @@ def test_operations_are_those_of_forward_and_twice_as_many_backward(script):
 
 
 def test_an_epoch_has_the_steps_asked_for(script, config):
-    sources = script.open_sources(config, script.label_space(config))
+    sources = script.open_run(config, None, script.Ranks()).sources
     for steps in (1, 7, 30):
         sampler = script.sampler_of(sources, config, steps)
         assert [len(items) for items in sampler] == [config.batch_size] * steps
 
 
 def test_the_parts_of_a_step_are_all_of_it(script, config, tmp_path):
-    space = script.label_space(config)
-    sources = script.open_sources(config, space)
+    opened = script.open_run(config, None, script.Ranks())
+    _, space, network, sources, _ = opened
     weights = script.weights_of(sources, config, space)
-    network = script._network(config, space, None)
-    run = script._set_up(config, network, space, sources, torch.device("cpu"), tmp_path, weights, script.Ranks())
+    run = script.make_run(opened, weights, torch.device("cpu"), tmp_path, script.Ranks())
     run.let_learn(config)
     methods = run.hear, run.average.update, network.dense_train
     parts = script.parts_of_step(run, config, cycle(script.hold(sources, config, pin=False)), 2)

@@ -144,8 +144,8 @@ class Config:
     """Passes over the data."""
     labels: Text = "street"
     """The label space: a name of `hemline.labels.LABEL_SPACES`, or the path of its YAML; `data`: the words of the first
-    dataset; or `init+data`: the label space of the weights in `init`, grown by those words. Of the latter the network
-    is that of `init`, too, in all that the recipe does not say."""
+    dataset; or `init+data`: the label space of the weights in `init`, grown by those words, whose network it is in all
+    that the recipe does not say."""
     canvas: Size = (288, 192)
     """Height and width that photos are placed on, in pixels, multiples of 32."""
     backbone: Backbone = Backbone()

@@ -4,8 +4,8 @@ Each label is fitted on four fifths of the products or photos and asked of the o
 by rows that never saw it, `REPEATS` times over with other fifths. The average precision of these answers, its 95 %
 interval over groups of photos, and how often the answer at the threshold is right decide:
 
-    enough            the interval lies above chance, chance alone would seldom do as well, and an answer is more often
-                      right than wrong
+    enough            the interval lies above chance, chance alone would seldom do as well, and an answer is surely
+                      (95 %) more often right than wrong, among photos such as these
     not enough        one of these is not so: the label is never answered
     cannot be told    fewer than `FEWEST` groups of photos say yes, or no: the label is never answered
 
@@ -41,7 +41,9 @@ AT_ONCE = 50
 BY_CHANCE = 0.01
 """The largest share of these that may do as well."""
 RIGHT = 0.5
-"""Least share of right answers among those given."""
+"""Least share of right answers among those given, by the lower end of its interval."""
+Z = 1.96
+"""Of a 95 % interval."""
 RIDGE = 5.0
 """Penalty on the squared weights, of features that are scaled to a mean square of 1; each photo's loss counts 1."""
 TYPICAL = 0.1
@@ -245,44 +247,48 @@ def _taught(
     value, base = float(average_precision(scores, true)[0]), float(true.mean())
     precision = figure(value, average_precision(scores, true, group, resample(number)), base)
     chance = _by_chance(scores, true, group, random)
-    threshold, right, found = best_answer(1 / (1 + np.exp(-scores)), true)
+    threshold, right, found, surely = best_answer(1 / (1 + np.exp(-scores)), true)
     fewer = ~np.isnan(logits[1][asked])
     halved = float(average_precision(logits[1][asked][fewer], true[fewer])[0]) if fewer.any() else np.nan
-    passes = precision.low > base and chance <= BY_CHANCE and right >= RIGHT
+    passes = precision.low > base and chance <= BY_CHANCE and surely >= RIGHT
     return Taught(
         *name, int(yes.sum()), int(no.sum()), precision, halved, float(chance), threshold if passes else NEVER,
         right, found, "enough" if passes else "not enough",
     )  # fmt: skip
 
 
-def best_answer(scores: Floats, true: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """The threshold of the best F1 among those whose answers are more often right than wrong, and their figures.
+def best_answer(scores: Floats, true: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """The threshold of the best F1 among those whose answers are surely more often right than wrong, and their figures.
 
     Args:
         scores: (N,) probabilities.
         true: (N,) the truth.
 
     Returns:
-        The threshold, at least `LEAST`; precision and recall there. Without such a threshold those of the best F1.
+        The threshold, at least `LEAST`; precision and recall there; the lower end of Wilson's 95 % interval of the
+        precision. Where no threshold is so sure, those of the best F1.
     """
     order = np.argsort(-scores, kind="stable")
     scores, true = scores[order], true[order]
     ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
     ends = ends[scores[ends] > LEAST]
     if not ends.size:
-        return NEVER, 0.0, 0.0
+        return NEVER, 0.0, 0.0, 0.0
     hits = np.cumsum(true)[ends]
     right, found = hits / (ends + 1), hits / max(true.sum(), 1)
     f1 = 2 * hits / (ends + 1 + true.sum())
-    best = int((f1 + (right >= RIGHT)).argmax())          # F1 is 1 at most
+    number = ends + 1
+    middle, spread = right + Z**2 / (2 * number), Z * np.sqrt(right * (1 - right) / number + (Z / (2 * number)) ** 2)
+    surely = (middle - spread) / (1 + Z**2 / number)
+    best = int((f1 + (surely >= RIGHT)).argmax())         # F1 is 1 at most
     last = ends[best]
     below = max(scores[last + 1], LEAST) if last + 1 < len(scores) else LEAST
-    return float((scores[last] + below) / 2), float(right[best]), float(found[best])
+    return float((scores[last] + below) / 2), float(right[best]), float(found[best]), float(surely[best])
 
 
 def _by_chance(scores: Floats, true: NDArray[np.bool_], group: NDArray[np.int64], random: np.random.Generator) -> float:
     """The share of dealings of yes and no among groups whose average precision is as high; groups have their mean."""
-    mean = ratio(np.bincount(group, scores).astype(np.float64), np.bincount(group).astype(np.float64))
+    mean = np.bincount(group, scores) / np.maximum(np.bincount(group), 1)
     yes = (np.bincount(group, true) > 0)[np.argsort(-mean, kind="stable")]
     value = _precision_of_ranks(yes[None])[0]
     as_high = 0
@@ -295,4 +301,4 @@ def _by_chance(scores: Floats, true: NDArray[np.bool_], group: NDArray[np.int64]
 def _precision_of_ranks(yes: NDArray[np.bool_]) -> Floats:
     """(B,) average precision of the truth (B, G), best score first."""
     precision = np.cumsum(yes, axis=1) / np.arange(1, yes.shape[1] + 1)
-    return ratio((precision * yes).sum(1), yes.sum(1))
+    return np.asarray((precision * yes).sum(1) / np.maximum(yes.sum(1), 1), np.float64)

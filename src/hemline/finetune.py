@@ -64,6 +64,16 @@ def teaches_new_labels_alone(config: Config) -> bool:
     return set(config.freeze or ()) == ALL and config.freeze_epochs is None
 
 
+def refuse_several(ranks: Ranks) -> None:
+    """One process is enough.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if ranks.size > 1:
+        raise ConfigError("freeze: new labels alone are learnt in minutes by one process; start it without torchrun")
+
+
 @dataclass
 class Pooled:
     """What was pooled so far: all that changes while a run goes on."""
@@ -91,7 +101,7 @@ class Pooled:
 
 
 def teach(
-    opened: Opened, device: torch.device, folder: Path, state: dict[str, Any] | None, ranks: Ranks, watcher: Watcher
+    opened: Opened, device: torch.device, folder: Path, state: dict[str, Any] | None, watcher: Watcher
 ) -> Path:
     """Fit the new labels' rows, in place, and write the weights; returns their path.
 
@@ -100,15 +110,12 @@ def teach(
         device: What the network runs on.
         folder: The run's own.
         state: Where it goes on; None begins.
-        ranks: This process alone.
         watcher: Told how it goes.
 
     Raises:
-        ConfigError: nothing is new, the weights are not of such a network, or several processes are to do it.
+        ConfigError: nothing is new, or the weights are not of such a network.
         StoppedError: Ctrl-C or SIGTERM; what was pooled is kept.
     """
-    if ranks.size > 1:
-        raise ConfigError("freeze: new labels alone are learnt in minutes by one process; start it without torchrun")
     begun = time.perf_counter()
     config, _, network, sources, grown = opened
     assert grown is not None
@@ -126,7 +133,7 @@ def teach(
     rows = Rows(*(torch.cat(parts) for parts in zip(*pooled.rows, strict=True)))
     if not len(rows.labels):
         raise DataError(f"{config.name}: no photo that trains says yes or no of a new label")
-    rows = rows._replace(group=rows.group.unique(return_inverse=True)[1])  # type: ignore[no-untyped-call]
+    rows = rows._replace(group=torch.from_numpy(np.unique(rows.group.numpy(), return_inverse=True)[1]))
     taught = judge(rows, names, seed=config.seed)
     layer = network.label_head.direct
     assert layer is not None
@@ -304,17 +311,17 @@ def _metadata(
     config: Config, known: Metadata, space: LabelSpace, taught: Sequence[Taught], data: list[dict[str, Any]]
 ) -> Metadata:
     """What was known of the old labels, and what was found of the new ones."""
-    before: list[Category | Label] = [*known.labels.categories, *known.labels.labels]
+    before: tuple[Category | Label, ...] = (*known.labels.categories, *known.labels.labels)
     thresholds = {thing.name: known.label_thresholds[thing.index] for thing in before}
     thresholds |= {one.label: one.threshold for one in taught}
-    things: list[Category | Label] = [*space.categories, *space.labels]
+    things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
     split: dict[str, Any] = {key: known.recipe[key] for key in ("validation", "split") if key in known.recipe}
     return replace(
         known,
         name=config.name,
         labels=space,
         label_thresholds=tuple(thresholds.get(thing.name, NEVER) for thing in things),
-        recipe={**config.to_dict(), "validation": VALIDATION_SHARE, **split},
+        recipe={**config.to_dict(), "validation": VALIDATION_SHARE, **split},           # of the sets that were known
         metrics={**known.metrics, TAUGHT: [*known.metrics.get(TAUGHT, []), *map(asdict, taught)]},
         data=[*known.data, *data],
         license=config.license or known.license,

@@ -333,9 +333,9 @@ def taught_table(taught: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(name, *counts, *_cells(ap), *figures, one["verdict"], style=style)
     table.caption = (
         "Each photo is answered by rows that other photos taught. Half: AP where half of the photos teach; if AP is "
-        "well above it, more photos would help. Right, found: of the answers given, of the yes. Enough: the interval "
-        "lies above chance, which would do as well once in 100 at most, and answers are more often right than wrong. "
-        "Other labels are never answered."
+        "well above it, more photos would help. Right, found: share of the answers given, of the yes. Enough: the "
+        "interval lies above chance, which would do as well once in 100 at most, and answers are surely (95 %) more "
+        "often right than wrong. Other labels are never answered."
     )
     return table
 

@@ -39,7 +39,7 @@ from hemline.data.sample import Batch
 from hemline.environment import append_start
 from hemline.errors import ConfigError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
-from hemline.finetune import teach, teaches_new_labels_alone
+from hemline.finetune import refuse_several, teach, teaches_new_labels_alone
 from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
@@ -102,8 +102,13 @@ def _train(
     recipe, (config, space, _, sources, grown) = config, opened
     told = [watcher] if watcher is not None and ranks.first else []
     if grown is not None and teaches_new_labels_alone(config):
+        refuse_several(ranks)
         write_config(recipe, folder, ranks)
-        return teach(opened, device, folder, state, ranks, Watchers(told))
+        watchers = Watchers(told)
+        try:
+            return teach(opened, device, folder, state, watchers)
+        finally:
+            watchers.end()
     weights = weights_of(sources, config, space)
     run = make_run(opened, weights, device, folder, ranks)
     pairs = count_pairs(sources, space)
