@@ -14,11 +14,9 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from hemline.average import Average
-from hemline.begin import open_run
 from hemline.config import Data
 from hemline.data.augment import PADDING, _grey_around
 from hemline.errors import ConfigError
-from hemline.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,6 +93,7 @@ def test_grey_lies_where_no_photo_does():
     assert np.array_equal(_grey_around(photo, valid), expected)
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_all_four(script, config, tmp_path, capsys):
     pytest.importorskip("segmentation_models_pytorch")
     script.compare(config, torch.device("cpu"), 1, 1, tmp_path)
@@ -105,10 +104,14 @@ def test_the_benchmark_compares_all_four(script, config, tmp_path, capsys):
 
 def test_the_benchmark_without_the_peer(script, config, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    monkeypatch.setattr(script, "WARM", 1)
+    monkeypatch.setattr(script, "matmul", lambda device, dtype: 1e12)
     script.compare(config, torch.device("cpu"), 1, 1, tmp_path)
     told = capsys.readouterr().out
     assert "smp.Unet is left out" in told
     assert script.PEER not in told
+    for name in (script.CEILING, script.LOADING, script.OURS, "matrix products", "backward", "optimizer"):
+        assert f"  {name}" in told or f"\n{name}" in told
 
 
 def test_networks_that_find_instances_are_refused(script, config, tmp_path):
