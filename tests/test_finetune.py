@@ -25,6 +25,13 @@ STREET = load_label_space("street")
 STOP_AT = 3
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Photos are dealt once, and by chance less often: enough for verdicts that are plain."""
+    monkeypatch.setattr("hemline.enough.REPEATS", 1)
+    monkeypatch.setattr("hemline.enough.SHUFFLES", 200)
+
+
 @pytest.fixture
 def begun(tiny_config, tmp_path):
     """Weights that know `street`: a tiny untrained network, as another run left it."""
@@ -128,6 +135,7 @@ def test_new_labels_beside_all_that_was_known(begun, table):
     assert "ccp" in told["pants"]
 
 
+@pytest.mark.slow
 def test_the_other_labels_are_those_of_another_table_too(begun, table):
     """Grown once more, what the first table taught stays as well."""
     once = train(recipe(begun, table))
@@ -146,6 +154,7 @@ def test_the_other_labels_are_those_of_another_table_too(begun, table):
     assert all(torch.equal(of[0][name], of[1][name]) for name in before)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(begun, table):
     whole = train(recipe(begun, table, "name=whole"))
     stopped = recipe(begun, table, "name=stopped")
@@ -176,6 +185,7 @@ def test_what_is_refused(begun, table):
         train(recipe(begun, table, "head={name: unet, widths: [24, 16, 8]}"))
 
 
+@pytest.mark.slow
 def test_with_nothing_frozen_the_loop_trains_all(begun, table):
     config = recipe(begun, table, "freeze=null", "name=free", "validation=0.2", "epochs=1", "lr=1e-3")
     _, grown = load_network(train(config))

@@ -321,21 +321,16 @@ def _transplant_table(part: SetReport, test: TransplantReport) -> Table:
 def taught_table(taught: Sequence[Mapping[str, Any]]) -> Table:
     """Whether the photos were enough for each new label: what `hemline.enough` found, as plain data."""
     table = _table("new labels: were the photos enough?", "label")
-    for heading in ("yes", "no", "AP", "95 %", "chance", "half", "right", "found"):
+    for heading in ("yes", "no", "AP", "95 %", "chance", "half", "right", "found", "verdict"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
     for one in taught:
         ap = Figure(**{key: math.nan if x is None else x for key, x in one["average_precision"].items()})
-        figures = [_number(math.nan if one[key] is None else one[key]) for key in ("half", "precision", "recall")]
-        style = "" if one["verdict"] == "enough" else "dim"
-        counts = str(one["positives"]), str(one["negatives"])
-        name = escape(f"{one['group']}: {one['label']}")
-        table.add_row(name, *counts, *_cells(ap), *figures, one["verdict"], style=style)
+        rest = [_number(math.nan if one[key] is None else one[key]) for key in ("half", "precision", "recall")]
+        cells = (f"{one['group']}: {one['label']}", str(one["positives"]), str(one["negatives"]), *_cells(ap), *rest)
+        table.add_row(*map(escape, cells), one["verdict"], style="dim" if one["threshold"] == 1 else "")
     table.caption = (
-        "Each photo is answered by rows that other photos taught. Half: AP where half of the photos teach; if AP is "
-        "well above it, more photos would help. Right, found: share of the answers given, of the yes. Enough: the "
-        "interval lies above chance, which would do as well once in 100 at most, and answers are surely (95 %) more "
-        "often right than wrong. Other labels are never answered."
+        "By photos that did not teach. Half: AP where half of them teach; if AP is well above it, more would help. "
+        "Right, found: of the answers, of the yes. Enough: surely above chance and more often right than wrong."
     )
     return table
 
