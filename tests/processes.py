@@ -3,12 +3,12 @@
 import multiprocessing
 import os
 import pickle
-import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it in a loop
 
 HANGS_AFTER = 120.0
 """Seconds in which all must have ended."""
@@ -23,14 +23,12 @@ class Failed(NamedTuple):
 
 def together(do: Callable[[], Any], size: int = 2) -> list[Any]:
     """Run a function in forked processes, each numbered as by torchrun; what each returned, or how it `Failed`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives them, as torchrun's does
     context = multiprocessing.get_context("fork")
     started = []
     for rank in range(size):
         here, there = context.Pipe(duplex=False)
-        process = context.Process(target=_one, args=(do, rank, size, port, there), daemon=False)
+        process = context.Process(target=_one, args=(do, rank, size, store.port, there), daemon=False)
         process.start()
         there.close()
         started.append((process, here))
@@ -48,7 +46,8 @@ def _answer(here: Connection) -> Any:
 
 
 def _one(do: Callable[[], Any], rank: int, size: int, port: int, there: Connection) -> None:
-    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+               "TORCHELASTIC_USE_AGENT_STORE": True}  # fmt: skip
     os.environ.update({name: str(value) for name, value in numbers.items()})
     torch.set_num_threads(1)  # threads do not outlive a fork
     try:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from hemline import _lookups, loggers
-from hemline.config import Data, check
+from hemline.config import Augment, Data, check
 from hemline.errors import ConfigError, StoppedError
 from hemline.events import EventFile, crc32c
 from hemline.loggers import Logger, TensorBoard, make_loggers
@@ -49,7 +49,9 @@ def tell(logger, config, folder, numbers, finish=True, loss=1.0):
 @pytest.fixture
 def config(tiny_config, tmp_path):
     data = (Data(name="synthetic", options={"count": 17, "canvas": [64, 64]}),)
-    return replace(tiny_config, epochs=2, data=data, validation=0.2, out=str(tmp_path))
+    augment = Augment(colour=0.0)                        # its library is slow to import
+    config = replace(tiny_config, epochs=2, data=data, validation=0.0, batch_size=5, augment=augment)
+    return replace(config, out=str(tmp_path))
 
 
 @pytest.fixture
@@ -228,7 +230,7 @@ def test_by_itself_a_run_imports_no_logger_and_asks_no_network(config, tmp_path,
 def test_wandb_that_cannot_begin_ends_the_start(config, tmp_path, wandb):
     wandb.fails["init"] = RuntimeError("No API key configured.\nUse `wandb login`.")
     with pytest.raises(ConfigError, match=r"cannot begin \(No API key.*`wandb login`\): .* or leave wandb out"):
-        train(replace(config, loggers=("wandb",)))
+        tell(make_loggers(replace(config, loggers=("wandb",)), STEPS, 0)[0], config, tmp_path, range(1, 11))
 
 
 def test_wandb_that_fails_later_costs_no_run(config, tmp_path, wandb, caplog):
@@ -241,11 +243,21 @@ def test_wandb_that_fails_later_costs_no_run(config, tmp_path, wandb, caplog):
 def test_a_run_begun_anew_has_an_id_of_its_own(config, tmp_path, wandb, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "clothes")
     config = replace(config, loggers=("wandb",))
-    for done in (0, 0, 5):
-        tell(make_loggers(config, STEPS, done)[0], config, tmp_path, range(done + 1, 11))
-    first, second, third = (run.given["id"] for run in wandb.runs)
-    assert first != second == third
+    for done, end in ((0, 11), (0, 6), (5, 9), (8, 11), (10, 11)):
+        tell(make_loggers(config, STEPS, done)[0], config, tmp_path, range(done + 1, end))
+    first, *others = (run.given["id"] for run in wandb.runs)
+    assert first != others[0]
+    assert others == [others[0]] * 4
+    assert [run.exit_code for run in wandb.runs] == [0, 1, 1, 0, 0], "1 where epochs are left"
     assert wandb.runs[0].given["project"] == "clothes"
+
+
+def test_what_wandb_already_has_is_not_sent_again(config, tmp_path, wandb):
+    """It was killed after step 8, and its state kept at step 6."""
+    config = replace(config, loggers=("wandb",))
+    tell(make_loggers(config, STEPS, 0)[0], config, tmp_path, range(1, 9), finish=False)
+    tell(make_loggers(config, STEPS, 6)[0], config, tmp_path, range(7, 11))
+    assert [list(run.rows) for run in wandb.runs] == [[1, 2, 3, 4, 5, 6, 7, 8], [9, 10]]
 
 
 def test_wandb_that_is_missing_is_among_the_problems(config, tmp_path, monkeypatch):

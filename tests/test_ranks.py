@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,12 @@ def test_numbers_that_torchrun_would_not_give_are_refused(told: dict[str, str], 
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=r"RANK=.*or unset"):
         find_ranks()
+
+
+EVERY_LOSS = Loss(
+    bce=1, dice=1, cross_entropy=1, focal=1, jaccard=1, generalised_dice=1, tversky=1, lovasz=1, bootstrapped=1, ohem=1,
+    choice=1,
+)  # fmt: skip
 
 
 # -- one step --------------------------------------------------------------------------------------------------
@@ -87,14 +94,13 @@ def one_step(loss: JointLoss, pieces: list[Batch]) -> tuple[Tensor, dict[str, Te
     return torch.stack(told).mean(0), {name: p.grad for name, p in loss.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("one_knows", ["all", "masks"])
-@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize(("one_knows", "pieces"), [("all", 2), ("masks", 1)])
 def test_a_step_of_two_processes_is_that_of_one_with_all_the_photos(
     one_knows: str, pieces: int, tiny_config: Config
 ) -> None:
     config = replace(tiny_config, batch_size=6)
     torch.manual_seed(0)
-    loss = JointLoss(build(config, (space := load_label_space("street"))), space, Loss(bce=1, dice=1, choice=1))
+    loss = JointLoss(build(config, (space := load_label_space("street"))), space, EVERY_LOSS)
     loss.to(memory_format=torch.channels_last).eval()    # neither batch norm nor dropout: see `hemline.ranks`
     parts, whole = halves(config, one_knows)
     alone, gradients = together(lambda: one_step(loss, [whole] * pieces), size=1)[0]
@@ -149,7 +155,9 @@ def test_what_both_run_into_is_said_by_the_first() -> None:
     assert ends_by(lambda _: torn()) == [alike[0], (ElsewhereError, "no such folder")]
 
 
-def test_one_that_ends_alone_lets_none_wait_for_it() -> None:
+def test_one_that_ends_alone_lets_none_wait_for_it(monkeypatch: Any) -> None:
+    monkeypatch.setattr("hemline.ranks.FIRST_SPEAKS", timedelta(seconds=0.5))
+
     def act(ranks: Ranks) -> object:
         if ranks.rank == 1:
             raise StoppedError("out of memory")
@@ -161,12 +169,25 @@ def test_one_that_ends_alone_lets_none_wait_for_it() -> None:
     assert with_bug == [(ElsewhereError, gone), (ZeroDivisionError, with_bug[1].said)]
 
 
+def test_weights_that_no_loss_reaches_are_refused() -> None:
+    def act(ranks: Ranks) -> None:
+        layers = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+        layers.forward = layers[0].forward
+        model = ranks.wrap(layers, torch.device("cpu"))
+        for _ in range(2):
+            model(torch.ones(1, 2)).sum().backward()
+
+    first, second = ends_by(act)
+    assert first.kind is ConfigError
+    assert "no loss reaches" in first.said
+    assert second == (ElsewhereError, first.said)
+
+
 def test_statistics_of_the_first_serve_all() -> None:
     def act(ranks: Ranks) -> list[float]:
-        norm = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.BatchNorm2d(2)).to(
-            memory_format=torch.channels_last  # type: ignore[call-overload]
-        )
-        torch.nn.init.constant_(norm[0].weight, ranks.rank + 1)
+        conv = torch.nn.Conv2d(2, 2, 3)
+        norm = torch.nn.Sequential(conv, torch.nn.BatchNorm2d(2)).to(memory_format=torch.channels_last)
+        torch.nn.init.constant_(conv.weight, ranks.rank + 1)
         norm(torch.randn(4, 2, 8, 8) + ranks.rank)
         ranks.as_first(norm)
         return [float(value.double().sum()) for value in norm.state_dict().values()]

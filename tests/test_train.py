@@ -64,6 +64,7 @@ def test_a_run_leaves_what_it_promises(config, tmp_path):
     assert load_config(folder / "config.yaml") == config
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert 0 < lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
     assert not list(folder.glob("*.tmp"))
     network, metadata = load_network(best)
     assert metadata.canvas == (64, 64)
@@ -170,7 +171,7 @@ def test_everything_is_refused_before_data_is_read(config, monkeypatch):
     def opened(*_):
         raise AssertionError("data is read")
 
-    monkeypatch.setattr("hemline.train.open_sources", opened)
+    monkeypatch.setattr("hemline.begin.open_sources", opened)
     with pytest.raises(ConfigError, match=r"(?s)2 things are wrong.*backbone.name: .*no pyramid.*init: "):
         train(replace(config, backbone=replace(config.backbone, name="vit_tiny_patch16_224"), init=__file__))
     with pytest.raises(WeightsError, match="no run to resume"):
@@ -191,8 +192,10 @@ def test_an_epoch_measured_again_stands_once(config, tmp_path):
     first, second = file.read_text().splitlines()
     file.write_text("\n".join([first, second, second.replace('"epoch": 2', '"epoch": 3'), '{"epoch": 1, cut']))
     train(config, resume=True)
-    assert [json.loads(line)["epoch"] for line in file.read_text().splitlines()] == [1, 2, 3]
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert file.read_text().splitlines()[:2] == [first, second]
+    assert lines[2]["seconds"] > lines[1]["seconds"], "the time of earlier starts counts"
 
 
 def test_own_head(config):
@@ -285,6 +288,12 @@ def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(con
     with pytest.raises(WeightsError, match="no run to resume"):
         train(replace(config, name="never"), resume=True)
     assert not (tmp_path / "never").exists()
+
+
+def test_where_nothing_is_held_out_the_last_weights_are_the_best(config, tmp_path):
+    data = (replace(config.data[0], options={"count": 4, "canvas": [64, 64]}),)
+    best = train(replace(config, data=data, validation=0.0, epochs=2))
+    assert best.read_bytes() == (tmp_path / "tiny/last.safetensors").read_bytes()
 
 
 def recipe(tmp_path, **changes):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
@@ -60,6 +60,9 @@ class Run:
     sums: dict[str, float] = field(default_factory=dict)
     """Of this epoch's steps: the sum of each term, and of `total` by the name of no term, ''."""
     best: float = -math.inf
+    seconds_before: float = 0.0
+    """How long the processes before this one took, until each kept the state for the last time."""
+    begun: float = field(default_factory=time.perf_counter)
     stop: bool = False
     """Set by Ctrl-C and SIGTERM; the loop ends after the step in hand."""
 
@@ -90,6 +93,11 @@ class Run:
             raise ConfigError(NOTHING_LEARNS)
         if changed:                                      # what averages gradients knows from its beginning which
             self.model = self.ranks.wrap(self.loss, self.device)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took so far, without the pauses; steps that an interruption lost are not counted."""
+        return self.seconds_before + time.perf_counter() - self.begun
 
     def autocast(self) -> torch.autocast:
         """Within it, the network computes in the recipe's precision."""
@@ -140,6 +148,7 @@ class Run:
             "step": self.step,
             "sums": self.sums,
             "best": self.best,
+            "seconds": self.seconds,
             "rng": rng,
         }
         self.ranks.agreed(lambda: save_state(self.folder / "state.pt", state) if self.ranks.first else None)
@@ -157,7 +166,7 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
-            self.sums = state["sums"]
+            self.sums, self.seconds_before = state["sums"], state["seconds"]
             if self.ranks.rank < len(state["rng"]):      # of more processes than before, the others begin anew
                 rng = state["rng"][self.ranks.rank]
                 torch.set_rng_state(rng["cpu"])
@@ -238,14 +247,21 @@ def epoch_report(run: Run, last: StepReport | None, report: Report | None, *, be
         photos_per_second=last and last.photos_per_second,
         data_wait=last and last.data_wait,
         gpu_memory=last and last.gpu_memory,
+        seconds=run.seconds,
         report=report,
         best=best,
         task_weights=run.loss.task_weights.learnt() or None,
     )
 
 
+class Stoppable(Protocol):
+    """What ends when it is asked to."""
+
+    stop: bool
+
+
 @contextmanager
-def stopped_by_signals(run: Run) -> Iterator[None]:
+def stopped_by_signals(run: Stoppable) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the step in hand; a second Ctrl-C ends it at once."""
 
     def ask(*_: object) -> None:

@@ -28,7 +28,7 @@ GIT_WAITS = 10.0
 """Seconds that git may take to say what is checked out."""
 HIDDEN = "***"
 NAMES = r"[\w.-]*(?:token|secret|passw(?:or)?d|credential|(?:api|access)[_-]?key)[\w.-]*"
-SECRET = re.compile(rf"({NAMES}[=:])[^\s&,\]}}]+", re.IGNORECASE)
+SECRET = re.compile(rf"({NAMES}[=:]\s*)[^\s&,\]}}]+", re.IGNORECASE)
 SECRET_OPTION = re.compile(rf"-{NAMES}", re.IGNORECASE)
 IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -73,7 +73,7 @@ def environment(*, num_processes: int = 1, resumed_at: tuple[int, int] | None = 
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,  # type: ignore[no-untyped-call]
         "cpu": {"model": _cpu(), "cores": cores(), "threads": torch.get_num_threads()},
         "gpus": _gpus(),
         "processes": num_processes,
@@ -102,7 +102,7 @@ def cores() -> int:
 def _shown(argument: str) -> str:
     argument = SECRET.sub(rf"\1{HIDDEN}", IN_URL.sub(HIDDEN, argument))
     home = str(Path.home())
-    return re.sub(rf"{re.escape(home)}(?=/|\\|$)", "~", argument) if len(home) > 1 else argument
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", argument) if len(home) > 1 else argument
 
 
 def _version(package: str) -> str | None:

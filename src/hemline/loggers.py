@@ -99,7 +99,8 @@ class Logger:
         self.num_steps = num_steps
         self.done = done
         self.every = 1
-        self.epochs_left = 0
+        self.epochs = 0
+        self.finished = False
         self.on = False
 
     def begin(self, config: Config, folder: Path, device: str, num_photos: int) -> None:
@@ -109,12 +110,16 @@ class Logger:
             ConfigError: Weights & Biases cannot begin.
         """
         self.every = max(1, config.epochs * self.num_steps // MOST_ROWS)
-        self.epochs_left = config.epochs - self.done // self.num_steps
+        self.epochs = config.epochs
+        self.finished = self.done >= config.epochs * self.num_steps
         self.on = True
         self._try(lambda: self.sink.open(config, folder, self.done))
 
     def weighed(self, kind: str, weights: dict[str, float]) -> None:
         """Constants of the run, which are not drawn."""
+
+    def note(self, text: str) -> None:
+        """Words, which are not drawn."""
 
     def step(self, report: StepReport) -> None:
         """Log a step, if it is one of those that are."""
@@ -124,12 +129,12 @@ class Logger:
 
     def epoch(self, report: EpochReport) -> None:
         """Log an epoch."""
-        self.epochs_left -= 1
+        self.finished = report.epoch >= self.epochs
         self._try(lambda: self.sink.log(epoch_figures(report), report.epoch * self.num_steps))
 
     def end(self) -> None:
         """Close the sink."""
-        self._try(lambda: self.sink.close(finished=self.epochs_left <= 0))
+        self._try(lambda: self.sink.close(finished=self.finished))
         self.on = False
 
     def _try(self, tell: Callable[[], None]) -> None:

@@ -4,14 +4,14 @@
 
 Each process reads its share of every step's photos. Losses are sums and counts (`mask_losses.Term`), both of which are
 added up over the processes before they are divided, so that the gradient is that of one process with all the photos.
-That is exact, but for rounding, where a loss is a sum over photos, pixels or labels. It is not where something is
+That is exact, but for rounding, for all losses of masks, labels, choices and presence. It is not where something is
 counted or drawn over the photos that a process has at hand:
 
-- batch norms in training on CPUs, which count each process's own photos (on GPUs, all of them);
-- the cells of `ohem` and `bootstrapped` losses, which are chosen among those at hand;
-- the losses of instance heads, means over the boxes or cells of a process's photos, weighed by its photos of which it
-  is known what they show, and the boxes that they learn, which are drawn at random;
-- dropout, whose draws are each process's own.
+- batch norms in training on CPUs, which count each process's own photos (on GPUs, those of all);
+- the losses of instance heads: means over the boxes or cells of a process's photos, weighed by its number of photos of
+  which it is known what is drawn; and which boxes are learnt is drawn at random;
+- dropout, whose draws are each process's own;
+- pieces of a step (`grad_accum_steps`): the mean of their means, where one knows more than another.
 
 An error that one process runs into is said by that process, one that all run into by the first; the others end by an
 `ElsewhereError`.
@@ -209,6 +209,11 @@ def _told(error: BaseException, ranks: Ranks, store: Store) -> BaseException:
     lost = isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     if lost:
         error = ElsewhereError("another process of the run ended; its own message says why")
+    elif isinstance(error, RuntimeError) and "finished reduction in the prior iteration" in str(error):
+        error = ConfigError(
+            "the network has weights that no loss reaches, which several processes cannot train: leave them out, or "
+            "give their loss a weight"
+        )
     try:
         if ranks.first:
             store.set(SAID, "" if isinstance(error, ElsewhereError) else str(error))

@@ -50,6 +50,8 @@ class EpochReport(NamedTuple):
     """As of `StepReport`; None where a resumed run had no step of the epoch left."""
     data_wait: float | None
     gpu_memory: float | None
+    seconds: float
+    """How long the run took until then, validations too, without the pauses between its starts."""
     report: Report | None
     """The validation; None where the recipe asks for none after this epoch."""
     best: bool
@@ -72,6 +74,9 @@ class Watcher(Protocol):
 
     def weighed(self, kind: str, weights: dict[str, float]) -> None:
         """The recipe asks for class weights or positive weights: these are they."""
+
+    def note(self, text: str) -> None:
+        """Something that is worth knowing before training, or after it."""
 
     def step(self, report: StepReport) -> None:
         """A step is done."""
@@ -98,6 +103,11 @@ class Watchers:
         """As of `Watcher`."""
         for one in self.each:
             one.weighed(kind, weights)
+
+    def note(self, text: str) -> None:
+        """As of `Watcher`."""
+        for one in self.each:
+            one.note(text)
 
     def step(self, report: StepReport) -> None:
         """As of `Watcher`."""
