@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,16 +39,17 @@ from plain_loop import Masks, peer, plain_step
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hemline._memory import keep_freed_memory
 from hemline._run import Run
+from hemline.begin import make_run, open_run, pick_device
 from hemline.config import Config, load_config
-from hemline.data import label_space
 from hemline.data.balance import weights_of
-from hemline.data.loading import EpochSampler, Source, TrainingSet, batches, make_loader, open_sources
+from hemline.data.loading import EpochSampler, Source, TrainingSet, batches, make_loader
 from hemline.data.sample import Batch, Sample, collate
 from hemline.errors import ConfigError
 from hemline.model import finds_instances
 from hemline.ranks import Ranks
-from hemline.train import _network, _set_up, pick_device, train_epoch, train_step
+from hemline.train import train_epoch, train_step
 from hemline.watch import StepReport, Watchers
 
 CEILING, LOADING, OURS, PEER = "in memory", "loading", "our network, plain loop", "smp.Unet, plain loop"
@@ -56,7 +57,7 @@ HELD = 4
 """Batches that are held in memory."""
 WARM = 2
 """Steps that are not timed, at least, whenever one's turn begins."""
-PACKAGES = ("torch", "timm", "segmentation-models-pytorch")
+PACKAGES = ("torch", "timm")
 
 
 class Took(NamedTuple):
@@ -64,9 +65,8 @@ class Took(NamedTuple):
 
     photos: int
     seconds: float
-    """Of the clock."""
     busy: float
-    """Of the main process's CPU time."""
+    """Seconds of the main process's CPU time."""
     waited: float = 0.0
     """Seconds in which the network waited for photos."""
 
@@ -135,10 +135,11 @@ def compare(config: Config, device: torch.device, steps: int, rounds: int, folde
     """
     if finds_instances(config):
         raise ConfigError(f"head: {config.head.name} finds instances; this compares networks that draw maps of classes")
-    space = label_space(config)
-    sources = open_sources(config, space)
-    weights = weights_of(sources, config, space)
-    run = _set_up(config, _network(config, space, None), space, sources, device, folder, weights, Ranks())
+    if device.type == "cpu":
+        keep_freed_memory()                               # as `train` does; the plain loop gains as much
+    opened = open_run(config, None, Ranks())
+    space, sources = opened.space, opened.sources
+    run = make_run(opened, weights_of(sources, config, space), device, folder, Ranks())
     held = hold(sources, config, pin=device.type == "cuda")
     print(
         f"\n{config.name}: {config.backbone.name}, canvas {config.canvas[0]} x {config.canvas[1]}, {config.batch_size} "
@@ -161,7 +162,7 @@ def compare(config: Config, device: torch.device, steps: int, rounds: int, folde
         blocks[name] = partial(plain, plain_step(network, photos, config), photos, steps)
     figures, products = measure(blocks, rounds, partial(matmul, device, run.dtype))
     print_table(figures)
-    print_products(flops, figures, products, run.dtype, device)
+    print_products(flops, figures, products, run)
     print_loading(sources, config, figures[CEILING].rate(device))
     print_parts(parts_of_step(run, config, cycle(held), steps))
 
@@ -328,8 +329,8 @@ def parts_of_step(run: Run, config: Config, held: Iterator[Batch], steps: int) -
 
 def print_table(figures: dict[str, Figures]) -> None:
     """Photos a second as shares of the ceiling's."""
-    print(f"  {'':<26}{'x in memory':>12}  {'quartiles':<16}{'by CPU time':>11}  {'quartiles':<16}{'data wait':>11}", end="")
-    print(f"{'photos/s':>10}")
+    titles = f"{'x in memory':>12}  {'quartiles':<16}{'by CPU time':>11}  {'quartiles':<16}{'data wait':>11}"
+    print(f"  {'':<26}{titles}{'photos/s':>10}")
     for name, each in figures.items():
         line = f"  {name:<26}"
         for ratios, width in zip(zip(*each.ratios, strict=True), (12, 11), strict=True):
@@ -339,18 +340,12 @@ def print_table(figures: dict[str, Figures]) -> None:
         print(f"{line}{100 * waited:>9.1f} %{statistics.median(took.rates[0] for took in each.took):>10.2f}")
 
 
-def print_products(
-    flops: dict[str, int],
-    figures: dict[str, Figures],
-    products: list[float],
-    dtype: torch.dtype,
-    device: torch.device,
-) -> None:
+def print_products(flops: dict[str, int], figures: dict[str, Figures], products: list[float], run: Run) -> None:
     """How much of what large matrix products reach on this device the networks reach."""
     most, low, high = statistics.median(products), min(products), max(products)
-    print(f"\nmatrix products in {dtype}: {most / 1e12:.3g} TFLOP/s ({low / 1e12:.3g} to {high / 1e12:.3g})")
+    print(f"\nmatrix products in {run.dtype}: {most / 1e12:.3g} TFLOP/s ({low / 1e12:.3g} to {high / 1e12:.3g})")
     for name, counted in {CEILING: flops[OURS], **flops}.items():
-        share = counted * figures[name].rate(device) / most
+        share = counted * figures[name].rate(run.device) / most
         print(f"  {name:<26}{100 * share:>6.1f} % of that, at {counted / 1e9:.2f} GFLOP a photo")
 
 
@@ -363,7 +358,7 @@ def print_loading(sources: list[Source], config: Config, ceiling: float) -> None
     collate([sample for sample in map(photos.__getitem__, items) if isinstance(sample, Sample)])
     rate = len(items) / (time.process_time() - begun)
     print(f"\nloading, in one process: {rate:.1f} photos a second of CPU time")
-    print(f"  {ceiling / rate:.3f} cores load as many as the network trains on in memory; 16 cores {16 * rate:.0f} a second")
+    print(f"  {ceiling / rate:.3f} cores load as many as the network trains on in memory; 16 load {16 * rate:.0f}")
 
 
 def print_parts(parts: dict[str, float]) -> None:
@@ -378,16 +373,9 @@ def _describe(threads: int) -> Iterator[str]:
     if torch.cuda.is_available():
         yield f"GPU: {torch.cuda.get_device_name()}"
     yield f"{platform.platform()}, {os.cpu_count()} cores, {threads} thread(s), Python {platform.python_version()}"
-    yield ", ".join(map(_version, PACKAGES))
+    yield ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     if hasattr(os, "getloadavg"):
         yield f"load of the machine before this run: {os.getloadavg()[0]:.1f}"
-
-
-def _version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"{package} not installed"
 
 
 def _arguments() -> argparse.Namespace:

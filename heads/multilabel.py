@@ -35,6 +35,8 @@ class MultiLabel(nn.Module):
         group_sizes: Labels in each group, in channel order.
         hidden: Width of one shared layer before the classifiers.
         dropout: Share of the shared layer dropped in training, 0..1.
+        direct: Channels, among all L, of labels beside these groups, whose classifier reads the pooled maps without the
+            shared layer. What that layer never had to tell apart (a colour, say) it does not pass on.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class MultiLabel(nn.Module):
         *,
         hidden: int = 256,
         dropout: float = 0.2,
+        direct: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.map_channels = list(map_channels)
@@ -53,6 +56,14 @@ class MultiLabel(nn.Module):
         for classifier in classifiers:
             nn.init.constant_(classifier.bias, -2.0)     # most labels are rare
         self.classifiers = nn.ModuleList(classifiers)
+        self.direct: nn.Linear | None = None
+        if direct:
+            self.direct = nn.Linear(sum(map_channels), len(direct))
+            nn.init.zeros_(self.direct.weight)
+            nn.init.constant_(self.direct.bias, -2.0)
+            others = sorted(set(range(sum(group_sizes.values()) + len(direct))) - set(direct))
+            order = torch.argsort(torch.tensor([*others, *direct]))
+            self.register_buffer("order", order, persistent=False)
 
     def forward(self, maps: Sequence[Tensor], masks: Tensor) -> Tensor:
         """Maps [(B, Ci, hi, wi)] and soft masks (B, N, H, W) in 0..1, gradient stopped -> logits (B, N, L)."""
@@ -65,7 +76,14 @@ class MultiLabel(nn.Module):
 
     def classify(self, pooled: Tensor) -> Tensor:
         """What `pool` answers -> logits (B, N, L)."""
+        normed = self.norm(pooled)
+        shared = self.shared(normed)                                     # (B, N, hidden)
+        logits = [classifier(shared) for classifier in self.classifiers]
+        if self.direct is None:
+            return torch.cat(logits, dim=2)
+        return torch.cat([*logits, self.direct(normed)], dim=2)[:, :, self.get_buffer("order")]
+
+    def norm(self, pooled: Tensor) -> Tensor:
+        """What `pool` answers -> the same, each map's channels normalised (B, N, sum of Ci)."""
         parts = torch.split(pooled, self.map_channels, dim=2)
-        normed = [norm(part) for norm, part in zip(self.norms, parts, strict=True)]
-        shared = self.shared(torch.cat(normed, dim=2))                   # (B, N, hidden)
-        return torch.cat([classifier(shared) for classifier in self.classifiers], dim=2)
+        return torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=2)

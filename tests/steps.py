@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from hemline.begin import Opened, make_network, make_run
 from hemline.config import Config
 from hemline.data.augment import place_sample
 from hemline.data.balance import Weights
@@ -11,15 +12,15 @@ from hemline.data.sample import Batch, collate
 from hemline.data.synthetic import Synthetic
 from hemline.labels import load_label_space
 from hemline.ranks import Ranks
-from hemline.train import _network, _set_up, train_step
+from hemline.train import train_step
 
 
 def begun(config: Config, folder, ranks=Ranks()):  # noqa: B008  # a tuple, which nobody changes
     """A run of a recipe, before its first step; an epoch has one."""
     folder.mkdir(exist_ok=True)
     space = load_label_space(config.labels)
-    network = _network(config, space, None)
-    run = _set_up(config, network, space, [], torch.device("cpu"), folder, Weights(None, None), ranks)
+    opened = Opened(config, space, make_network(config, space, None), [], None)
+    run = make_run(opened, Weights(None, None), torch.device("cpu"), folder, ranks)
     run.let_learn(config)
     return run
 

@@ -233,7 +233,7 @@ def test_a_run_says_the_weights_that_it_trains_by(tiny_config, tmp_path, monkeyp
         def weighed(self, kind, weights):
             told.append((kind, weights))
 
-    monkeypatch.setattr("hemline.train.JointLoss", Noted)
+    monkeypatch.setattr("hemline.begin.JointLoss", Noted)
     data = (Data(name="synthetic", options={"count": 4, "canvas": [64, 64]}),)
     loss = Loss(class_weights="median_frequency", positive_weights="root")
     config = replace(tiny_config, labels="outfit5", data=data, validation=0.0, out=str(tmp_path), loss=loss)

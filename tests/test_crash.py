@@ -16,7 +16,7 @@ from tests.killed import Killer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-TIMES = {"photos_per_second", "data_wait"}
+TIMES = {"photos_per_second", "data_wait", "seconds"}
 
 FIRST = ("half best.safetensors", "half state.pt", "replaced best.safetensors")
 """Where three runs die first: the first epoch is the best until then, so that this comes."""
@@ -50,7 +50,9 @@ def assert_same_run(whole, killed):
     assert sorted(file.name for file in killed.iterdir()) == sorted(file.name for file in whole.iterdir())
     for name in ("best.safetensors", "last.safetensors", "config.yaml"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
-    assert same(load_state(killed / "state.pt"), load_state(whole / "state.pt"))
+    states = [load_state(folder / "state.pt") for folder in (whole, killed)]
+    assert all(state.pop("seconds") > 0 for state in states)
+    assert same(*states)
     lines = [
         [
             {key: value for key, value in json.loads(line).items() if key not in TIMES}

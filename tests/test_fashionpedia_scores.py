@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from pycocotools import mask as coco  # type: ignore[import-untyped]
-from sklearn.metrics import f1_score  # type: ignore[import-untyped]
+from sklearn.metrics import f1_score
 
 from hemline._matching import Meeting, likenesses
 from hemline.ap_scores import coco_scores, fashionpedia_scores

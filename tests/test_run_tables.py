@@ -27,6 +27,8 @@ LATEX_WORDS = {
 
 def from_latex(text):
     """What LaTeX would set."""
+    plain = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]| \$\\pm\$ ", "", text)
+    assert not set(plain) & set("\\&%$#_{}~^<>|"), "a character that LaTeX takes for something else"
     text = re.sub(r"\\(text\w+)\{\}|\\([&%$#_{}])", lambda m: LATEX_WORDS[m[1]] if m[1] else m[2], text)
     return text.replace(r" $\pm$ ", " ± ")
 

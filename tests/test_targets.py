@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]  # scikit-learn ships no types
+from sklearn.metrics import average_precision_score
 
 from hemline._targets import meant
 from hemline.data import Dataset

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # ships no types
+from sklearn.metrics import f1_score
 
 from hemline.metrics import IGNORED
 from hemline.thresholds import FEWEST, LEAST, NEVER, best_thresholds, mask_thresholds

@@ -171,7 +171,7 @@ def test_everything_is_refused_before_data_is_read(config, monkeypatch):
     def opened(*_):
         raise AssertionError("data is read")
 
-    monkeypatch.setattr("hemline.train.open_sources", opened)
+    monkeypatch.setattr("hemline.begin.open_sources", opened)
     with pytest.raises(ConfigError, match=r"(?s)2 things are wrong.*backbone.name: .*no pyramid.*init: "):
         train(replace(config, backbone=replace(config.backbone, name="vit_tiny_patch16_224"), init=__file__))
     with pytest.raises(WeightsError, match="no run to resume"):
@@ -288,6 +288,12 @@ def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(con
     with pytest.raises(WeightsError, match="no run to resume"):
         train(replace(config, name="never"), resume=True)
     assert not (tmp_path / "never").exists()
+
+
+def test_where_nothing_is_held_out_the_last_weights_are_the_best(config, tmp_path):
+    data = (replace(config.data[0], options={"count": 4, "canvas": [64, 64]}),)
+    best = train(replace(config, data=data, validation=0.0, epochs=2))
+    assert best.read_bytes() == (tmp_path / "tiny/last.safetensors").read_bytes()
 
 
 def recipe(tmp_path, **changes):

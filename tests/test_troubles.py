@@ -120,6 +120,7 @@ def test_what_is_not_known_is_left_as_it_is(config):
 # -- out of memory, workers, data --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_out_of_gpu_memory_keeps_the_state_of_the_step_before(config, tmp_path, monkeypatch):
     step = hemline.train.train_step
 
@@ -146,6 +147,7 @@ def test_nothing_is_kept_before_the_first_save(config, monkeypatch):
         train(config)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed(config):
     def kill():
         os.kill(active_children()[0].pid, signal.SIGKILL)
@@ -162,7 +164,7 @@ class Strange(Synthetic):
         return {}["colour"] if index == 3 else super().__getitem__(index)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_mistake_in_a_datasets_code_names_the_photo_and_the_line(config, workers, monkeypatch):
     monkeypatch.setitem(DATASETS, "synthetic", Strange)
     says = r"^Strange, photo \S+: KeyError: 'colour' \(test_troubles.py, line \d+\)$"
@@ -182,6 +184,7 @@ def test_shared_memory_that_is_too_small_ends_the_run_and_does_not_hang_it(confi
 # -- a full disk -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["state.pt", "last.safetensors", "metrics.jsonl"])
 def test_a_full_disk(config, file, tmp_path, monkeypatch):
     """From the second epoch on: what was there before stays, and the run goes on when there is room."""
@@ -219,6 +222,7 @@ def test_a_full_disk(config, file, tmp_path, monkeypatch):
 # -- a loss that is no number ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_in_a_resumed_run(config, tmp_path, monkeypatch):
     """The state of before stays as it was, and the same recipe comes to the same again, as it says."""
     train(replace(config, epochs=1))
@@ -240,6 +244,7 @@ def test_a_loss_that_is_no_number_in_a_resumed_run(config, tmp_path, monkeypatch
 # -- being stopped -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stop_in_a_validation_comes_at_once(config, monkeypatch):
     add, photos = evaluate.Tally.add, []
 
@@ -259,6 +264,7 @@ def test_a_stop_in_a_validation_comes_at_once(config, monkeypatch):
     assert_goes_on_as_if_nothing_had_happened(many)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_in_a_save(config, times, tmp_path, monkeypatch):
     """Once: the save is finished and the next step is the last. Twice: it ends at once, and the state before stands."""
@@ -313,7 +319,10 @@ def test_one_process_trains_in_a_folder_and_a_kill_lets_it_go(tmp_path):
 
 
 def test_what_kills_left_is_swept_and_nothing_else(tmp_path):
-    left = [".best.123.safetensors", ".last.7.safetensors", ".state.123456.pt", ".metrics.9.jsonl", ".config.1.yaml"]
+    left = [
+        ".best.123.safetensors", ".last.7.safetensors", ".state.123456.pt", ".metrics.9.jsonl", ".config.1.yaml",
+        ".environment.3.jsonl", ".report.4.html", ".wandb.5.txt",
+    ]  # fmt: skip
     others = [".best.old.safetensors", ".best.safetensors", "best.safetensors", ".other.12.pt", ".state.12.txt"]
     for name in left + others:
         (tmp_path / name).touch()

@@ -18,7 +18,10 @@ from hemline.errors import ConfigError
 LOCK = ".lock"
 """File in a run's folder that the process which trains there holds, and that says which one it is."""
 
-WRITTEN = ("config.yaml", "metrics.jsonl", "state.pt", "last.safetensors", "best.safetensors")
+WRITTEN = (
+    "config.yaml", "environment.jsonl", "wandb.txt", "metrics.jsonl", "report.html",
+    "state.pt", "last.safetensors", "best.safetensors",
+)  # fmt: skip
 """What only that process writes."""
 
 

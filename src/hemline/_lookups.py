@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hemline._reading import nearest, path_of, read
 from hemline.errors import LabelError
-from hemline.labels import OF_DATA, LabelSpace, load_label_space
+from hemline.labels import OF_INIT, OF_WORDS, LabelSpace, load_label_space
 
 if TYPE_CHECKING:
     from hemline.config import Config, Data, Head
@@ -37,15 +37,10 @@ def unknown_here(config: Config, problems: Sequence[str], own_head: bool) -> lis
 def _look_up(config: Config, own_head: bool) -> Iterator[str]:
     space = None
     try:
-        space = None if config.labels == OF_DATA else load_label_space(config.labels)
+        space = None if config.labels in OF_WORDS else load_label_space(config.labels)
     except (LabelError, OSError) as error:
         yield f"labels: {error}"
-    if config.backbone.weights is not None and not path_of(config.backbone.weights).is_file():
-        yield f"backbone.weights: no file {config.backbone.weights!r}"
-    if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
-        yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
-    if config.freeze_epochs is not None and not config.freeze:
-        yield "freeze_epochs: nothing is frozen until then; name parts in freeze, or leave it out"
+    yield from _wrong_beginning(config)
     yield from _wrong_losses(config)
     out = path_of(config.out).absolute()
     there = next((folder for folder in (out, *out.parents) if folder.exists()), out)
@@ -73,6 +68,18 @@ def _installed(package: str) -> bool:
     """Whether a package is there, which is not imported; a folder of that name, such as wandb's own, is none."""
     spec = find_spec(package)
     return spec is not None and spec.origin is not None
+
+
+def _wrong_beginning(config: Config) -> Iterator[str]:
+    """Weights to start from that are not there, and what is to stay as they are."""
+    if config.backbone.weights is not None and not path_of(config.backbone.weights).is_file():
+        yield f"backbone.weights: no file {config.backbone.weights!r}"
+    if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
+        yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
+    if config.freeze_epochs is not None and not config.freeze:
+        yield "freeze_epochs: nothing is frozen until then; name parts in freeze, or leave it out"
+    if config.labels == OF_INIT and config.init is None:
+        yield "init: labels: init+data grows the label space of weights: name them, as init=default"
 
 
 def _wrong_losses(config: Config) -> Iterator[str]:

@@ -130,7 +130,10 @@ def plain(value: object) -> object:
 
 
 def set_override(raw: dict[str, Any], override: str, problems: list[str]) -> None:
-    """Set one `key.path=value` in plain data; the value is YAML."""
+    """Set one `key.path=value` in plain data; the value is YAML.
+
+    `data.NAME` is the path of each dataset of that name, of a new one where there is none; `data.NAME.KEY` its `KEY`.
+    """
     path, equals, text = override.partition("=")
     if not equals or not path:
         problems.append(f"{override!r} is no override; write key=value, as in epochs=3")
@@ -140,15 +143,27 @@ def set_override(raw: dict[str, Any], override: str, problems: list[str]) -> Non
     except ValueError:
         problems.append(f"{path}: {text!r} is not a YAML value")
         return
-    keys = path.split(".")
-    node: object = raw
-    found = True
-    for key, after in pairwise(keys):
-        child = _opened(_get(node, key), after)
-        found = found and _set(node, key, child)
-        node = child
-    if not (found and _set(node, keys[-1], value)):
-        problems.append(f"{path}: the recipe has no such place to set")
+    for keys in _places(raw, path.split(".")):
+        node: object = raw
+        found = True
+        for key, after in pairwise(keys):
+            child = _opened(_get(node, key), after)
+            found = found and _set(node, key, child)
+            node = child
+        if not (found and _set(node, keys[-1], value)):
+            problems.append(f"{path}: the recipe has no such place to set")
+
+
+def _places(raw: dict[str, Any], keys: list[str]) -> list[list[str]]:
+    """Where the keys lead, with numbers for the names of datasets."""
+    sets = raw.get("data")
+    if keys[0] != "data" or len(keys) < 2 or keys[1].isdigit() or not isinstance(sets, list):
+        return [keys]
+    names = [_short_form(each)["name"] if isinstance(each, str) else _get(each, "name") for each in sets]
+    if keys[1] not in names:
+        sets.append({"name": keys[1]})
+        names.append(keys[1])
+    return [["data", str(i), *(keys[2:] or ["path"])] for i, name in enumerate(names) if name == keys[1]]
 
 
 def _opened(child: object, after: str) -> object:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
@@ -254,8 +254,14 @@ def epoch_report(run: Run, last: StepReport | None, report: Report | None, *, be
     )
 
 
+class Stoppable(Protocol):
+    """What ends when it is asked to."""
+
+    stop: bool
+
+
 @contextmanager
-def stopped_by_signals(run: Run) -> Iterator[None]:
+def stopped_by_signals(run: Stoppable) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the step in hand; a second Ctrl-C ends it at once."""
 
     def ask(*_: object) -> None:

@@ -196,6 +196,7 @@ def train(
             best = run_training(config, resume=resume, watcher=view)
         if ranks.first:
             view.tables()
+            console.show_taught(best)
             view.where(best)
             console.plain(str(best))
 

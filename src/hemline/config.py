@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from hemline._lookups import unknown_here
-from hemline._reading import describe, nearest, plain, read_block, read_yaml, set_override
+from hemline._reading import describe, nearest, path_of, plain, read_block, read_yaml, set_override
 from hemline._rules import (
     Count,
     Degrees,
@@ -32,8 +32,14 @@ from hemline._rules import (
     Weight,
     Zoom,
 )
-from hemline.errors import ConfigError
+from hemline.errors import ConfigError, WeightsError
+from hemline.labels import OF_INIT
 from hemline.loss_config import Loss as Loss
+from hemline.metadata import read_metadata
+from hemline.runtime import weights_file
+
+OF_NETWORK = ("canvas", "backbone", "head", "label_head", "masks", "mask_threshold")
+"""Keys of a recipe that say what its network is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,9 @@ class LabelHead:
     """Width of the shared layer before the classifiers."""
     dropout: PartShare = 0.2
     """Share of that layer dropped in training."""
+    direct: tuple[Text, ...] | None = None
+    """Labels whose classifier reads the pooled maps, not that layer, which stays as it is for the others: those that
+    weights learnt later. `labels: init+data` fills it in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +111,7 @@ class Data:
     pseudo: Text | None = None
     """A folder of masks for photos that have none, drawn by `hemline pseudo`."""
     words: Text | None = None
-    """A YAML that says what the set's words mean in the label space, as a `teach` block does; instead of that."""
+    """A YAML that says what the set's words mean in the label space, as a `teach` block does; asked before that."""
     only: Only | None = None
     """Which of its photos are taken; all of them if it says nothing."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -134,8 +143,9 @@ class Config:
     epochs: Count
     """Passes over the data."""
     labels: Text = "street"
-    """The label space: a name of `hemline.labels.LABEL_SPACES`, the path of its YAML, or `data`: the words of the
-    first dataset."""
+    """The label space: a name of `hemline.labels.LABEL_SPACES`, or the path of its YAML; `data`: the words of the first
+    dataset; or `init+data`: the label space of the weights in `init`, grown by those words, whose network it is in all
+    that the recipe does not say."""
     canvas: Size = (288, 192)
     """Height and width that photos are placed on, in pixels, multiples of 32."""
     backbone: Backbone = Backbone()
@@ -259,7 +269,8 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = (), *, own_
     Args:
         name_or_path: A name that `list_configs` gives, or a YAML file.
         overrides: `key=value`, the key with dots (`head.widths=[96,64,48]`, `data.0.path=/x`), the value as
-            in YAML; `data=ccp:/x` and `data=[ccp:/x, synthetic]` name datasets in short.
+            in YAML; `data=ccp:/x` and `data=[ccp:/x, synthetic]` name datasets in short, and `data.ccp=/x` gives the
+            path of the one of that name, adding it where the recipe has none.
         own_head: A head of your own will be given to `train`: the recipe's is not looked at.
 
     Raises:
@@ -275,6 +286,8 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = (), *, own_
     problems: list[str] = []
     for override in overrides:
         set_override(raw, override, problems)
+    if raw.get("labels") == OF_INIT:
+        raw = _network_of(raw.get("init")) | raw
     config = read_block(Config, raw, "", problems)
     _refuse(str(name_or_path), problems + unknown_here(config, problems, own_head))
     return config
@@ -316,6 +329,16 @@ def config_text(name_or_path: str | Path) -> str:
         suggestion = nearest(name_or_path, choices)
         raise ConfigError(f"no recipe {str(name_or_path)!r} (a name, or a .yaml file){suggestion}")
     return folder.joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
+
+
+def _network_of(weights: object) -> dict[str, Any]:
+    """What a recipe says of its network, read from weights; nothing, where they cannot be read."""
+    try:
+        metadata = read_metadata(path_of(weights_file(str(weights), ".safetensors")))
+    except WeightsError:                                 # looked at again, and said
+        return {}
+    network = {key: metadata.recipe[key] for key in OF_NETWORK if key in metadata.recipe}
+    return network | {"canvas": list(metadata.canvas)}
 
 
 def _refuse(where: str, problems: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -278,6 +279,15 @@ def show_tables(tables: Iterable[Table]) -> None:
     """Print what a command answers in tables."""
     for table in tables:
         answers().print(table)
+
+
+def show_taught(weights: Path) -> None:
+    """Print, on stderr, whether the photos were enough for each label that was taught to weights later."""
+    from hemline.metadata import TAUGHT, read_metadata
+    from hemline.report import taught_table
+
+    if taught := read_metadata(weights).metrics.get(TAUGHT):
+        notes().print(taught_table(taught))
 
 
 # -- recipes -------------------------------------------------------------------------------------------------

@@ -26,6 +26,10 @@ from hemline.errors import LabelError
 LABEL_SPACES = ("fashionpedia", "imaterialist2019", "outfit5", "street")
 OF_DATA = "data"
 """`labels` of a recipe whose label space is that of its first dataset's own words."""
+OF_INIT = "init+data"
+"""`labels` of a recipe whose label space is that of the weights in `init`, grown by those words."""
+OF_WORDS = (OF_DATA, OF_INIT)
+"""Those that are not known before data are read."""
 OUTFIT_PARTS = ("upper body", "lower body", "whole body", "feet", "accessories")
 PARTS = ("garment parts", "closures", "decorations")
 """Supercategories, Fashionpedia's, of what lies on a garment: collars, zippers, bows."""

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemline.errors import WeightsError
-from hemline.labels import OF_DATA, LabelSpace
+from hemline.labels import OF_DATA, OF_INIT, LabelSpace
 from hemline.metadata import Metadata, read_metadata, with_teaching
 
 SCHEMA_VERSION = 1
@@ -192,7 +192,7 @@ def _unknown(metadata: Metadata, sources: list[Source], space: LabelSpace) -> It
 
 def _by_other_weights(metadata: Metadata) -> str:
     """How other weights had a hand in these; empty where they had none that the recipe tells of."""
-    if metadata.recipe.get("init"):
+    if metadata.recipe.get("init") and metadata.recipe.get("labels") != OF_INIT:   # whose data stand beside the new
         return "training began from"
     data = metadata.recipe.get("data")
     entries = data if isinstance(data, list) else []

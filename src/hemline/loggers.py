@@ -118,6 +118,9 @@ class Logger:
     def weighed(self, kind: str, weights: dict[str, float]) -> None:
         """Constants of the run, which are not drawn."""
 
+    def note(self, text: str) -> None:
+        """Words, which are not drawn."""
+
     def step(self, report: StepReport) -> None:
         """Log a step, if it is one of those that are."""
         done = report.epoch * self.num_steps + report.step

@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeGuard
 
 from hemline.errors import LabelError, WeightsError
-from hemline.labels import LabelSpace, load_label_space
+from hemline.labels import OF_INIT, LabelSpace, load_label_space
 
 FORMAT_VERSION = 1
 """The newest layout of the metadata that this version reads."""
 KEY = "hemline"
 GRAPH_KEY = "hemline.graph_sha256"
 """Where the fingerprint of an `.onnx` file stands."""
+TAUGHT = "taught"
+"""Key of `Metadata.metrics`: of each label that was taught to weights later, whether its photos were enough."""
 MAX_HEADER = 100_000_000
 """Bytes of metadata that are read at most: the limit of the safetensors format."""
 
@@ -108,7 +110,10 @@ class Metadata:
     def to_json(self) -> str:
         """The metadata as strict JSON, which `from_json` reads back; NaN and infinite figures become null."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return json.dumps(finite(values | {"labels": self.labels.to_dict()}), allow_nan=False)
+        labels = self.labels.to_dict()
+        if self.recipe.get("labels") == OF_INIT:         # nothing that is here says what their sets' words mean
+            labels["teach"] = dict(self.labels.teach)
+        return json.dumps(finite(values | {"labels": labels}), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Metadata:

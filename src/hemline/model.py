@@ -19,7 +19,7 @@ from hemline.found import MASK_PROBABILITY
 from hemline.heads import HEADS, Auxiliary, Dense, InstanceHead, MultiLabel
 from hemline.heads._blocks import area_resize
 from hemline.instance_model import InstanceNetwork
-from hemline.labels import LabelSpace
+from hemline.labels import Category, Label, LabelSpace
 
 
 class Output(NamedTuple):
@@ -267,10 +267,13 @@ def assemble(backbone: Backbone, config: Config, space: LabelSpace, *, head: nn.
 
 
 def _make_label_head(map_channels: Sequence[int], config: Config, space: LabelSpace) -> MultiLabel:
-    sizes = {name: part.stop - part.start for name, part in space.label_slices.items()}
+    things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
+    direct = [thing.index for thing in things if thing.name in (config.label_head.direct or ())]
+    sizes = {name: len({*range(part.start, part.stop)} - {*direct}) for name, part in space.label_slices.items()}
+    sizes = {name: size for name, size in sizes.items() if size}
     hidden, dropout = config.label_head.hidden, config.label_head.dropout
     try:
-        return MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout)
+        return MultiLabel(map_channels, sizes, hidden=hidden, dropout=dropout, direct=direct)
     except RuntimeError as error:
         raise ConfigError(f"label_head.hidden: {hidden} is too wide for the memory here") from error
 

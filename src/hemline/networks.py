@@ -26,7 +26,7 @@ from hemline.backbone import Backbone
 from hemline.config import Config, config_text
 from hemline.errors import ConfigError, in_short
 from hemline.heads import HEADS, InstanceHead
-from hemline.labels import OF_DATA, LabelSpace, load_label_space
+from hemline.labels import OF_WORDS, LabelSpace, load_label_space
 from hemline.model import finds_instances, make_backbone, make_instance_head, make_mask_head
 
 MIN_SIDE = 32
@@ -170,7 +170,7 @@ def parts(config: Config, num_classes: int) -> tuple[Backbone, nn.Module]:
 
 
 def _space(config: Config) -> LabelSpace:
-    return load_label_space("fashionpedia" if config.labels == OF_DATA else config.labels)
+    return load_label_space("fashionpedia" if config.labels in OF_WORDS else config.labels)
 
 
 def networks_table(networks: Sequence[Facts]) -> Table:

@@ -161,7 +161,7 @@ def _figure(what: str, sample: Sample, things: Sequence[Thing], scores: Sequence
     size = size_within(sample.photo.shape[:2], WIDTH, HEIGHT)
     picture = _jpeg(annotated(sample, things, size))
     items = "".join(
-        f"<li>{escape(thing.name)} {score}{escape(', '.join(['', *thing.attributes]))}"
+        f"<li>{escape(', '.join([f'{thing.name} {score}'.strip(), *thing.attributes]))}"
         f"{'' if thing.mask.any() else ', place unknown'}</li>"
         for thing, score in zip(things, scores, strict=True)
     )

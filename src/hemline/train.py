@@ -1,7 +1,8 @@
 """Joint training of masks, categories and attributes.
 
     train(config)      opens the data, builds the network, and loops over epochs
-    train_epoch(...)   one pass over the data
+    train_epochs(...)  all passes over the data, each measured
+    train_epoch(...)   one of them
     train_step(...)    one step of the optimizer
     validate(...)      the table after an epoch
 
@@ -12,8 +13,7 @@ train one network (`hemline.ranks`); the first of them writes all files.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -21,38 +21,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hemline import __version__
 from hemline._held import held
+from hemline._memory import keep_freed_memory
 from hemline._reading import path_of
 from hemline._run import Clock, Run, epoch_report, stopped_by_signals
 from hemline._troubles import going_on, told_in_words
-from hemline.checkpoint import load_state, save, whole_file
+from hemline.begin import make_run, open_run, pick_device
+from hemline.checkpoint import load_state
 from hemline.config import Config, check
-from hemline.data import label_space
-from hemline.data.balance import Weights, weights_of
-from hemline.data.carriers import count_pairs, narrowed
-from hemline.data.loading import EpochSampler, Source, batches, described, make_loader, open_sources
+from hemline.data.balance import weights_of
+from hemline.data.carriers import Pairs, count_pairs, narrowed
+from hemline.data.loading import Source, batches, make_loader
 from hemline.data.sample import Batch
 from hemline.environment import append_start
-from hemline.errors import ConfigError, DeviceError, HemlineError, StoppedError
+from hemline.errors import ConfigError, HemlineError, StoppedError
 from hemline.evaluate import Report, score_network
+from hemline.finetune import refuse_several, teach, teaches_new_labels_alone
 from hemline.instance_losses import InstanceLoss
 from hemline.instance_model import InstanceNetwork
 from hemline.labels import LabelSpace
 from hemline.loggers import make_loggers
-from hemline.losses import JointLoss
-from hemline.metadata import Metadata
-from hemline.model import Network, build, build_instances, compile_parts, finds_instances
-from hemline.optim import make_optimizer, schedule, set_rates
+from hemline.model import Network
+from hemline.optim import set_rates
 from hemline.ranks import Ranks, find_ranks, joined
+from hemline.run_files import metadata_of, write_config, write_epoch
 from hemline.run_report import write_run_report
-from hemline.trial import photos_at_once, starting_weights
-from hemline.watch import EpochReport, StepReport, Watcher, Watchers
+from hemline.trial import photos_at_once
+from hemline.watch import StepReport, Watcher, Watchers
 
 SAVE_EVERY = 300.0
 """Seconds between saves of the training state inside an epoch."""
@@ -84,6 +82,8 @@ def train(
         device = pick_device(config.device, ranks.local_rank)
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        else:
+            keep_freed_memory()
         ranks.agreed(lambda: stack.enter_context(held(folder)) if ranks.first else None)
         return _train(config, head, ranks, device, folder, resume, watcher)
 
@@ -97,15 +97,20 @@ def _train(
     resume: bool,
     watcher: Watcher | None,
 ) -> Path:
-    if not resume and (folder / "state.pt").exists():
-        raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
-    unsaved = (folder / "config.yaml").exists() and not (folder / "state.pt").exists()
-    state = ranks.agreed(lambda: load_state(folder / "state.pt") if resume and not unsaved else None)
-    space = label_space(config)
-    network = _network(config, space, head)
-    sources = ranks.agreed(lambda: open_sources(config, space))
+    state = ranks.agreed(lambda: _kept(folder, resume))
+    opened = open_run(config, head, ranks)
+    recipe, (config, space, _, sources, grown) = config, opened
+    told = [watcher] if watcher is not None and ranks.first else []
+    if grown is not None and teaches_new_labels_alone(config):
+        refuse_several(ranks)
+        write_config(recipe, folder, ranks)
+        watchers = Watchers(told)
+        try:
+            return teach(opened, device, folder, state, watchers)
+        finally:
+            watchers.end()
     weights = weights_of(sources, config, space)
-    run = _set_up(config, network, space, sources, device, folder, weights, ranks)
+    run = make_run(opened, weights, device, folder, ranks)
     pairs = count_pairs(sources, space)
     answered = narrowed(space, pairs)                    # what the weights will say; the data go on as they were opened
     fewest = replace(config, batch_size=min(config.batch_size, run.sampler.num_photos))
@@ -115,36 +120,57 @@ def _train(
         torch.manual_seed(config.seed + ranks.rank)      # dropout is not to be the same in all
     if state is not None:
         run.restore(state)
-    loggers = make_loggers(config, len(run.sampler), run.steps_done)
-    watchers = Watchers([*([] if watcher is None else [watcher]), *loggers] if ranks.first else [])
+    write_config(recipe, folder, ranks)
     if ranks.first:
-        _write_config(config, folder)
         append_start(folder, num_processes=ranks.size, resumed_at=(run.epoch, run.step) if resume else None)
-    watchers.begin(config, folder, str(device), run.sampler.num_photos)
-    for kind, each in weights.named(space).items():
-        watchers.weighed(kind, each)
-    one_by_one = isinstance(network, InstanceNetwork)
-    loader = make_loader(sources, run.sampler, config, pin_memory=device.type == "cuda", one_by_one=one_by_one)
+        told += make_loggers(config, len(run.sampler), run.steps_done)
+    watchers = Watchers(told)
     try:
+        watchers.begin(config, folder, str(device), run.sampler.num_photos)
+        for kind, each in weights.named(space).items():
+            watchers.weighed(kind, each)
         with stopped_by_signals(run):
-            while run.epoch < config.epochs:
-                last = train_epoch(run, loader, config, watchers)
-                report, best = None, False
-                if (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs:
-                    run.save()
-                    report = validate(run, config, answered, sources)
-                    best = report.headline > run.best
-                    run.best = max(run.best, report.headline)
-                told = epoch_report(run, last, report, best=best)
-                run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
-                ranks.agreed(partial(_write, run, config, answered, sources, told, pairs.attributes))
-                if ranks.first:
-                    write_run_report(run, config, sources, told)
-                watchers.epoch(told)
-                run.save()
+            train_epochs(run, config, sources, answered, pairs, watchers)
     finally:
         watchers.end()
     return folder / "best.safetensors"
+
+
+def _kept(folder: Path, resume: bool) -> dict[str, Any] | None:
+    """The state that a run goes on from; None where it begins.
+
+    Raises:
+        ConfigError: the folder holds a run that is not to be resumed.
+        WeightsError: it holds none.
+    """
+    file = folder / "state.pt"
+    if not resume and file.exists():
+        raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
+    unsaved = (folder / "config.yaml").exists() and not file.exists()        # it ended before it was kept
+    return load_state(file) if resume and not unsaved else None
+
+
+def train_epochs(
+    run: Run, config: Config, sources: list[Source], answered: LabelSpace, pairs: Pairs, watchers: Watchers
+) -> None:
+    """All passes over the data that are left, each measured and kept where the recipe asks for it."""
+    one_by_one, pin_memory = isinstance(run.loss, InstanceLoss), run.device.type == "cuda"
+    loader = make_loader(sources, run.sampler, config, pin_memory=pin_memory, one_by_one=one_by_one)
+    while run.epoch < config.epochs:
+        last = train_epoch(run, loader, config, watchers)
+        report, best = None, False
+        if (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs:
+            run.save()
+            report = validate(run, config, answered, sources)
+            best = report.headline > run.best or not report.sets         # nothing is held out: the last is as good
+            run.best = max(run.best, report.headline)
+        told = epoch_report(run, last, report, best=best)
+        run.epoch, run.step, run.sums = run.epoch + 1, 0, {}
+        run.ranks.agreed(partial(write_epoch, run, config, answered, sources, told, pairs.attributes))
+        if run.ranks.first:
+            write_run_report(run, config, sources, told)
+        watchers.epoch(told)
+        run.save()
 
 
 def train_epoch(
@@ -211,147 +237,5 @@ def validate(run: Run, config: Config, space: LabelSpace, sources: list[Source])
     network: Network | InstanceNetwork = run.average.module
     network.eval()
     run.ranks.as_first(network)                          # on CPUs each counts its own batch norms' statistics
-    metadata = _metadata(run, config, space, sources, {})
+    metadata = metadata_of(run, config, space, sources)
     return score_network(network, sources, metadata, device=run.device, ranks=run.ranks, progress=measured)
-
-
-def pick_device(name: str, number: int = 0) -> torch.device:
-    """The device asked for; `auto` is the GPU where there is one.
-
-    Args:
-        name: `auto`, `cpu` or `cuda`.
-        number: Which GPU.
-
-    Raises:
-        DeviceError: a GPU was asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device=cuda: torch sees no GPU here; take device=cpu, or install a torch build for your GPU")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    if number >= (here := torch.cuda.device_count()):
-        raise DeviceError(f"process {number + 1} of this machine finds {here} GPUs: start {here} processes at most")
-    return torch.device("cuda", number)
-
-
-def _network(config: Config, space: LabelSpace, head: nn.Module | None) -> Network | InstanceNetwork:
-    torch.manual_seed(config.seed)
-    make: Callable[..., Network | InstanceNetwork] = build_instances if finds_instances(config, head) else build
-    network = make(config, space, head=head, trunk_weights=config.init is None)
-    if config.init is not None:
-        network.load_state_dict(starting_weights(config, network.state_dict(), space), strict=False)
-    if isinstance(network, Network):
-        network.set_mask_thresholds(torch.full((space.num_masks,), config.mask_probability))
-    return network
-
-
-def _set_up(
-    config: Config,
-    network: Network | InstanceNetwork,
-    space: LabelSpace,
-    sources: list[Source],
-    device: torch.device,
-    folder: Path,
-    weights: Weights,
-    ranks: Ranks,
-) -> Run:
-    network.to(device).to(memory_format=torch.channels_last)
-    on_device = [None if each is None else torch.from_numpy(each).to(device, torch.float32) for each in weights]
-    loss: JointLoss | InstanceLoss
-    if isinstance(network, Network):
-        loss = JointLoss(network, space, config.loss, *on_device)
-    else:
-        loss = InstanceLoss(network, space, config.loss)
-    loss.to(device)
-    average = ModelEmaV3(network, decay=config.model_ema_decay, use_warmup=True)
-    if config.torchcompile:
-        compile_parts(network, device)
-    optimizer = make_optimizer(loss, config)
-    sampler = EpochSampler(
-        sources,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        pieces=config.grad_accum_steps,
-        rank=ranks.rank,
-        size=ranks.size,
-        canvases=config.canvases or (),
-    )
-    dtype = precision_of(config, device)
-    return Run(
-        loss=loss,
-        model=loss,
-        optimizer=optimizer,
-        schedule=schedule(config, config.epochs * len(sampler)),
-        scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
-        average=average,
-        sampler=sampler,
-        device=device,
-        dtype=dtype,
-        folder=folder,
-        ranks=ranks,
-    )
-
-
-def precision_of(config: Config, device: torch.device) -> torch.dtype:
-    """What the network computes in on a device."""
-    if config.precision == "auto":
-        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if on_gpu else torch.float32
-    return {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
-
-
-def _metadata(
-    run: Run, config: Config, space: LabelSpace, sources: list[Source], metrics: dict[str, Any]
-) -> Metadata:
-    return Metadata(
-        name=config.name,
-        labels=space,
-        canvas=config.canvas,
-        mask_thresholds=(config.mask_probability,) * space.num_masks,
-        label_thresholds=(0.5,) * space.num_labels,
-        finds="instances" if isinstance(run.loss, InstanceLoss) else "classes",
-        recipe=config.to_dict(),
-        metrics=metrics,
-        data=described(config, sources),
-        license=config.license or "not stated",
-        hemline_version=__version__,
-    )
-
-
-def _write_config(config: Config, folder: Path) -> None:
-    with whole_file(folder / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
-
-
-def _write(
-    run: Run,
-    config: Config,
-    space: LabelSpace,
-    sources: list[Source],
-    told: EpochReport,
-    pairs: dict[str, dict[str, int]],
-) -> None:
-    """The weights of an epoch that was measured, and its line of figures, by the first process."""
-    if not run.ranks.first:
-        return
-    if told.report is not None:
-        metadata = replace(
-            _metadata(run, config, space, sources, told.report.to_dict()),
-            label_thresholds=told.report.label_thresholds,
-            instance_scores=told.report.instance_scores,
-            instance_areas=told.report.instance_areas,
-            pairs=pairs,
-        )
-        network: Network | InstanceNetwork = run.average.module
-        for name in ("last", "best") if told.best else ("last",):
-            save(run.folder / f"{name}.safetensors", network.state_dict(), metadata)
-    file = run.folder / "metrics.jsonl"
-    with whole_file(file) as temporary:
-        temporary.write_text("\n".join([*_lines_before(told.epoch, file), told.line()]) + "\n", encoding="utf-8")
-
-
-def _lines_before(epoch: int, file: Path) -> list[str]:
-    """What `metrics.jsonl` says of earlier epochs: a resumed run may measure an epoch once more."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    opening = re.compile(r'\{"epoch": (\d+),.*\}$')
-    return [line for line in lines if (found := opening.match(line)) and int(found[1]) < epoch]

@@ -75,6 +75,10 @@ class TrainingView:
         """Say how much each class counts in the mask losses."""
         self._note(f"{kind}: " + ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items()))
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._note(text)
+
     def step(self, report: StepReport) -> None:
         """Keep the figures, to be drawn when their time has come; where nothing is drawn, say them now and then."""
         self._now, self._stepped_at = report, time.monotonic()

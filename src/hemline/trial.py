@@ -21,11 +21,12 @@ from hemline.config import Config
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
-from hemline.labels import OF_DATA, Category, Label, LabelSpace, load_label_space
+from hemline.labels import OF_DATA, OF_INIT, Category, Label, LabelSpace, load_label_space
+from hemline.metadata import read_metadata
 from hemline.model import Network, answer_train, assemble, assemble_instances, make_backbone
 from hemline.optim import NOTHING_LEARNS, frozen
 from hemline.ranks import find_ranks
-from hemline.runtime import default_weights
+from hemline.runtime import weights_file
 from hemline.trunks import OWN_TRUNKS
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ def starting_weights(config: Config, own: Mapping[str, Tensor], space: LabelSpac
     """
     assert config.init is not None
     try:
-        path = default_weights(".safetensors") if config.init == "default" else path_of(config.init)
+        path = path_of(weights_file(config.init, ".safetensors"))
         state, metadata = load(path)
     except WeightsError as error:
         raise ConfigError(f"init: {error}") from error
@@ -130,8 +131,11 @@ def _last_layers(space: LabelSpace, recipe: Mapping[str, Any]) -> Layers:
     things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
     names = [*space.mask_names, "nobody"] if recipe.get("masks") == "exclusive" else space.mask_names
     layers = {"mask_head.classifier": [f"pixels of {name}" for name in names]}
-    for number, part in enumerate(space.label_slices.values()):
-        layers[f"label_head.classifiers.{number}"] = [thing.name for thing in things[part]]
+    direct = recipe.get("label_head", {}).get("direct") or ()
+    groups = [[x.name for x in things[part] if x.name not in direct] for part in space.label_slices.values()]
+    for number, names in enumerate(names for names in groups if names):
+        layers[f"label_head.classifiers.{number}"] = names
+    layers["label_head.direct"] = [thing.name for thing in things if thing.name in direct]
     head = HEADS.get(recipe.get("head", {}).get("name", ""))
     if head is not None and issubclass(head, InstanceHead):
         for layer, rows in head.class_layers.items():
@@ -177,8 +181,10 @@ def _trunk_weights(config: Config, backbone: Backbone) -> None:
 
 def _space(config: Config) -> LabelSpace:
     try:
+        if config.labels == OF_INIT:
+            return read_metadata(path_of(weights_file(str(config.init), ".safetensors"))).labels
         return load_label_space("street" if config.labels == OF_DATA else config.labels)
-    except (LabelError, OSError):
+    except (LabelError, WeightsError, OSError):
         return load_label_space("street")                # the recipe's own is already said to be wrong
 
 

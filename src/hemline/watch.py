@@ -75,6 +75,9 @@ class Watcher(Protocol):
     def weighed(self, kind: str, weights: dict[str, float]) -> None:
         """The recipe asks for class weights or positive weights: these are they."""
 
+    def note(self, text: str) -> None:
+        """Something that is worth knowing before training, or after it."""
+
     def step(self, report: StepReport) -> None:
         """A step is done."""
 
@@ -100,6 +103,11 @@ class Watchers:
         """As of `Watcher`."""
         for one in self.each:
             one.weighed(kind, weights)
+
+    def note(self, text: str) -> None:
+        """As of `Watcher`."""
+        for one in self.each:
+            one.note(text)
 
     def step(self, report: StepReport) -> None:
         """As of `Watcher`."""

@@ -42,13 +42,16 @@ from hemline.data.fashionpedia import Fashionpedia
 from hemline.data.folder import Folder
 from hemline.data.imaterialist2019 import IMaterialist2019
 from hemline.data.imaterialist2020 import IMaterialist2020
+from hemline.data.own_words import Growth, grow
 from hemline.data.sample import Batch, Region, Sample, collate
 from hemline.data.stratify import fingerprint
 from hemline.data.synthetic import Synthetic
 from hemline.data.table import Table
 from hemline.data.words import load_words
 from hemline.errors import DataError, LabelError
-from hemline.labels import OF_DATA, LabelSpace, load_label_space
+from hemline.labels import OF_DATA, OF_INIT, LabelSpace, load_label_space
+from hemline.metadata import read_metadata, with_teaching
+from hemline.runtime import weights_file
 
 VALIDATION_SHARE = 1 / 7
 """Share of the groups that validate, where a recipe does not say."""
@@ -93,8 +96,22 @@ def label_space(config: Config) -> LabelSpace:
     Raises:
         DataError: the dataset's files are missing or not laid out as published.
         LabelError: no such label space, or the dataset has none of its own.
+        WeightsError: the weights whose label space is to grow cannot be read.
     """
+    if config.labels == OF_INIT:
+        return growth(config).space
     return own_space(config.data[0]) if config.labels == OF_DATA else load_label_space(config.labels)
+
+
+def growth(config: Config) -> Growth:
+    """For `labels: init+data`: the label space of the weights in `init`, grown by the first dataset's own words.
+
+    Raises:
+        DataError, LabelError, WeightsError: as of `label_space`.
+    """
+    data, weights = config.data[0], path_of(weights_file(str(config.init), ".safetensors"))
+    known = with_teaching(read_metadata(weights))
+    return grow(known, own_space(data), data.name, load_words(data.words) if data.words else None)
 
 
 def own_space(data: Data) -> LabelSpace:
@@ -137,7 +154,9 @@ def build_dataset(data: Data, space: LabelSpace) -> Dataset:
         LabelError: the label space does not teach it.
     """
     if data.words is not None:
-        space = replace(space, teach={**space.teach, data.name: load_words(data.words)})
+        known, said = space.teach.get(data.name, {}), load_words(data.words)
+        block = {**known, **said, "words": {**known.get("words", {}), **said["words"]}}
+        space = replace(space, teach={**space.teach, data.name: block})
     return DATASETS[data.name](_path(data), space, **data.options)
 
 
@@ -209,6 +228,6 @@ def published_sides(dataset: Dataset) -> Sequence[str]:
 
 __all__ = [
     "DATASETS", "VALIDATION_SHARE", "Batch", "Dataset", "Region", "Sample",
-    "as_trained", "build_dataset", "collate", "label_space", "own_space", "published_sides", "reads_files",
+    "as_trained", "build_dataset", "collate", "growth", "label_space", "own_space", "published_sides", "reads_files",
     "split_indices", "split_of", "wrong_path", "wrong_sets",
 ]  # fmt: skip

@@ -78,8 +78,8 @@ def augment_sample(
         colours = _colour_transform()
         colours.set_random_seed(int(generator.integers(2**31)))
         photo = colours(image=placed.photo)["image"]
-        photo[placed.valid == 0] = PADDING
-        placed = replace(placed, photo=photo)
+        assert placed.valid is not None
+        placed = replace(placed, photo=_grey_around(photo, placed.valid))
     return placed
 
 
@@ -149,9 +149,14 @@ def _warp(
         matrix[:, 2] += matrix[:, :2] @ (0.5 * ratio - 0.5)
         matrix[:, :2] *= ratio
     warped = cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    pixels = np.asarray(warped, np.uint8)
-    pixels[valid == 0] = PADDING
+    pixels = _grey_around(np.asarray(warped, np.uint8), valid)
     return replace(sample, photo=pixels, segments=segments, valid=valid)
+
+
+def _grey_around(photo: NDArray[np.uint8], valid: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The photo (H, W, 3), grey where `valid` (H, W) is 0 and not 1; OpenCV is many times quicker at it than numpy."""
+    filled = cv2.copyTo(np.full_like(photo, PADDING), 1 - valid, np.ascontiguousarray(photo))
+    return np.asarray(filled, np.uint8)
 
 
 def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region]:

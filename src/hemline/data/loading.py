@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import traceback
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Sampler
 from hemline._reading import path_of
 from hemline.config import Config
 from hemline.data import Dataset, build_dataset, published_sides, split_indices
-from hemline.data.augment import augment_sample
+from hemline.data.augment import augment_sample, place_sample
 from hemline.data.instance_truth import separate
 from hemline.data.pseudo import WithPseudoMasks
 from hemline.data.sample import Batch, Sample, collate
@@ -254,10 +254,14 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         sources: The datasets.
         config: Says the canvas and how photos are varied.
         one_by_one: Maps of classes are divided into things, as `instance_truth.separate` does.
+        varied: False sees photos as answers do.
     """
 
-    def __init__(self, sources: Sequence[Source], config: Config, *, one_by_one: bool = False) -> None:
+    def __init__(
+        self, sources: Sequence[Source], config: Config, *, one_by_one: bool = False, varied: bool = True
+    ) -> None:
         self.sources = sources
+        self.varied = varied
         self.one_by_one = one_by_one
         self.canvas = config.canvas
         self.augment = config.augment
@@ -266,6 +270,8 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         dataset = self.sources[item.source].dataset
         try:
             sample = dataset[item.photo]
+            if not self.varied:
+                return place_sample(sample, self.canvas)
             salt = zlib.crc32(sample.key.encode())
             generator = np.random.default_rng((*item.seed, salt))
             placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
@@ -292,15 +298,16 @@ def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
 
 def make_loader(
     sources: Sequence[Source],
-    sampler: EpochSampler,
+    sampler: Iterable[list[Item]],
     config: Config,
     *,
     pin_memory: bool,
     one_by_one: bool = False,
+    varied: bool = True,
 ) -> DataLoader[Batch | HemlineError]:
-    """A loader to take `batches` from; workers live as long as it does. For `one_by_one` see `TrainingSet`."""
+    """A loader to take `batches` from; workers live as long as it does. For the switches see `TrainingSet`."""
     return DataLoader(
-        TrainingSet(sources, config, one_by_one=one_by_one),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
+        TrainingSet(sources, config, one_by_one=one_by_one, varied=varied),  # type: ignore[arg-type]  # torch types a loader by samples, not by batches
         batch_sampler=sampler,
         num_workers=config.workers,
         collate_fn=_collate,

@@ -11,7 +11,7 @@ from hemline.config import Config, load_config
 from hemline.data import DATASETS, label_space
 from hemline.data.loading import Source, open_sources
 from hemline.errors import ConfigError
-from hemline.labels import LABEL_SPACES, OF_DATA, LabelSpace, load_label_space
+from hemline.labels import LABEL_SPACES, OF_DATA, OF_WORDS, LabelSpace, load_label_space
 
 
 def config_of(words: Sequence[str]) -> Config:
@@ -38,7 +38,7 @@ def config_of(words: Sequence[str]) -> Config:
     first = str(data[0]["name"])
     raw = {"name": "data", "epochs": 1, "labels": _labels_for(first), "data": data}
     config = Config.from_dict(raw, overrides)
-    space = None if config.labels == OF_DATA else load_label_space(config.labels)
+    space = None if config.labels in OF_WORDS else load_label_space(config.labels)
     if problems := list(wrong_data(config, space)):
         raise ConfigError("; ".join(problems))
     return config

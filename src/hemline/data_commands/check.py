@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hemline.config import Config, Data
-from hemline.data import DATASETS, Dataset, build_dataset, own_space, split_indices
+from hemline.data import DATASETS, Dataset, build_dataset, label_space, own_space, split_indices
 from hemline.data.instances import InstanceSet
 from hemline.data.loading import stratified
 from hemline.data.problems import Finding, Problem
@@ -28,7 +28,7 @@ from hemline.data_commands.check_photo import Seen, label_names, look_at, photo_
 from hemline.data_commands.duplicates import same_bytes, same_look
 from hemline.data_commands.visit import visit
 from hemline.errors import DataError, HemlineError
-from hemline.labels import LABEL_SPACES, OF_DATA, LabelSpace, load_label_space
+from hemline.labels import LABEL_SPACES, OF_DATA, OF_WORDS, LabelSpace, load_label_space
 
 SIDES = ("train", "validation", "test")
 HARMLESS = {"values alike"}
@@ -120,7 +120,7 @@ def check(config: Config, progress: Progress = lambda *_: None) -> Checked:
     for opened in checked.sets:
         tally = next((t for t in tallies.values() if t.space == opened.space), None)
         if tally is None:
-            tally = tallies[len(tallies)] = Tally(opened.space, every=config.labels == OF_DATA)
+            tally = tallies[len(tallies)] = Tally(opened.space, every=config.labels in OF_WORDS)
         for index, one in enumerate(_look(opened, config.workers, progress)):
             tally.add(opened.name, opened.sides[index], one.labels)
             opened.garments += one.garments
@@ -164,7 +164,7 @@ def _open(config: Config, data: Data, name: str, findings: list[Finding]) -> Ope
 def _space(config: Config, data: Data) -> LabelSpace:
     """The label space to check a dataset in: the recipe's; for `labels: data` its own, or one that teaches it."""
     if config.labels != OF_DATA:
-        return load_label_space(config.labels)
+        return label_space(config)
     if hasattr(DATASETS[data.name], "label_space"):
         return own_space(data)
     spaces = [load_label_space(name) for name in reversed(LABEL_SPACES)]
