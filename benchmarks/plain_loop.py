@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hemline.begin import precision_of
 from hemline.config import Config
 from hemline.labels import LabelSpace
 from hemline.model import build
-from hemline.train import precision_of
 
 
 class Masks(nn.Module):

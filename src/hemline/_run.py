@@ -146,6 +146,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "batch_size": self.sampler.batch_size,
             "sums": self.sums,
             "best": self.best,
             "seconds": self.seconds,
@@ -167,6 +168,10 @@ class Run:
             self.scaler.load_state_dict(state["scaler"])
             self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
             self.sums, self.seconds_before = state["sums"], state["seconds"]
+            if self.step and state["batch_size"] != self.sampler.batch_size:
+                photos = self.step * state["batch_size"]             # which this epoch has seen
+                self.step = min(len(self.sampler), photos // self.sampler.batch_size)
+                self.sums = {name: total * self.step / state["step"] for name, total in self.sums.items()}
             if self.ranks.rank < len(state["rng"]):      # of more processes than before, the others begin anew
                 rng = state["rng"][self.ranks.rank]
                 torch.set_rng_state(rng["cpu"])
