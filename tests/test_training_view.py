@@ -51,6 +51,12 @@ def view(monkeypatch, tiny_config, tmp_path, clock):
     return make
 
 
+def test_where_photos_are_read_alone_no_loss_is_said(view):
+    shown = view(80)
+    shown.step(NOW._replace(loss=0.0, losses={}, lr=0.0, data_wait=0.0))
+    assert shown.lines()[1:] == ["  312 photos/s"]
+
+
 def test_80_columns(view):
     shown = view(80)
     shown.step(NOW)
