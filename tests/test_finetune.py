@@ -1,6 +1,8 @@
 """`train finetune`: new labels from a table, while all that weights know stays bit for bit."""
 
+import json
 import signal
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -92,7 +94,9 @@ class Notes:
 
 def test_new_labels_beside_all_that_was_known(begun, table):
     notes = Notes()
-    weights = train(recipe(begun, table), watcher=notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)      # a user would read it
+        weights = train(recipe(begun, table), watcher=notes)
     assert notes.said[:5] == [
         "known, category: Dresses (dress)", "known, pattern: stripe", "new, other category: kimono",
         "new, tone: dark, light", "new, mood: glad, sad",
@@ -126,6 +130,14 @@ def test_new_labels_beside_all_that_was_known(begun, table):
     assert grown.labels.find("kimono").carried_by == frozenset()
     for group in ("tone", "mood"):
         assert notes.told.losses[group] > 0
+
+    [start] = (weights.parent / "environment.jsonl").read_text().splitlines()
+    assert json.loads(start)["resumed_at"] is None
+    page = (weights.parent / "report.html").read_text()
+    assert "<td>tone: light</td><td>10</td><td>20</td>" in page
+    assert "textile pattern: houndstooth (1 yes, 29 no)" in page
+    assert f"{begun}" in page
+    assert "mean IoU" not in page, "nothing of what was measured before"
 
     report = evaluate(weights, {"table": table}, split="all", runtime="torch", transplant=False)
     scores = {label.name: label.average_precision.value for label in report.sets[0].labels.labels}

@@ -14,11 +14,9 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from hemline.average import Average
-from hemline.begin import open_run
 from hemline.config import Data
 from hemline.data.augment import PADDING, _grey_around
 from hemline.errors import ConfigError
-from hemline.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parent.parent
 

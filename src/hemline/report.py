@@ -318,23 +318,6 @@ def _transplant_table(part: SetReport, test: TransplantReport) -> Table:
     return table
 
 
-def taught_table(taught: Sequence[Mapping[str, Any]]) -> Table:
-    """Whether the photos were enough for each new label: what `hemline.enough` found, as plain data."""
-    table = _table("new labels: were the photos enough?", "label")
-    for heading in ("yes", "no", "AP", "95 %", "chance", "half", "right", "found", "verdict"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for one in taught:
-        ap = Figure(**{key: math.nan if x is None else x for key, x in one["average_precision"].items()})
-        rest = [_number(math.nan if one[key] is None else one[key]) for key in ("half", "precision", "recall")]
-        cells = (f"{one['group']}: {one['label']}", str(one["positives"]), str(one["negatives"]), *_cells(ap), *rest)
-        table.add_row(*map(escape, cells), one["verdict"], style="dim" if one["threshold"] == 1 else "")
-    table.caption = (
-        "By photos that did not teach. Half: AP where half of them teach; if AP is well above it, more would help. "
-        "Right, found: of the answers, of the yes. Enough: surely above chance and more often right than wrong."
-    )
-    return table
-
-
 def instance_tables(report: InstanceReport) -> list[Table]:
     """What was found one by one, as tables."""
     table = _table(f"{report.name}: garments one by one, {report.photos:,} photos", "score")

@@ -185,7 +185,8 @@ class _Growing:
 
 
 def _columns(own: LabelSpace) -> dict[str, list[str]]:
-    columns = {"category": [c.name for c in own.categories]}
+    kinds = [c.name for c in own.categories]
+    columns = {"category": [] if kinds == [GARMENT] else kinds}                         # no such column: any garment
     return columns | {group.name: [label.name for label in group.labels] for group in own.groups}
 
 
