@@ -132,7 +132,7 @@ def fit_rows(features: Tensor, labels: Tensor, photo: Tensor) -> tuple[Tensor, T
         bce = F.binary_cross_entropy_with_logits(logits, target, weight=counts, reduction="sum")
         total = bce + RIDGE / 2 * (weight / shrunk).square().sum()
         torch.autograd.backward(total)
-        return float(total)
+        return float(total.detach())
 
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
