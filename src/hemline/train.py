@@ -144,7 +144,9 @@ def _kept(folder: Path, resume: bool) -> dict[str, Any] | None:
     """
     file = folder / "state.pt"
     if not file.exists() and (folder / "best.safetensors").exists():
-        raise ConfigError(f"{folder} holds weights and no state.pt to go on from: move them away, or choose another name=...")
+        raise ConfigError(
+            f"{folder} holds weights and no state.pt to go on from: move them away, or choose another name=..."
+        )
     if not resume and file.exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
     unsaved = (folder / "config.yaml").exists() and not file.exists()        # it ended before it was kept
