@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hemline._troubles import going_on
 from hemline.checkpoint import load, load_network, save
 from hemline.config import load_config
 from hemline.errors import ConfigError, StoppedError, WeightsError
@@ -182,15 +183,22 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(begun, table):
     for name, tensor in load(whole)[0].items():
         assert torch.equal(tensor, load(again)[0][name]), name
     assert read_metadata(whole).label_thresholds == read_metadata(again).label_thresholds
+    folder = table.parent / "stopped"
+    assert going_on(folder) == "--resume goes on from the photos that it has pooled"
+    starts = [json.loads(line)["resumed_at"] for line in (folder / "environment.jsonl").read_text().splitlines()]
+    assert starts == [None, {"epoch": 0, "step": STOP_AT}]
+    kept = (folder / "config.yaml").read_text()
     other = replace(stopped.data[0], options={"columns": ["tone"], "damaged": "skip"})
     with pytest.raises(WeightsError, match="is of another recipe than this one"):
         train(replace(stopped, data=(other,)), resume=True)
+    assert (folder / "config.yaml").read_text() == kept
 
 
 def test_what_is_refused(begun, table):
     (table.parent / "known.csv").write_text("image,category\n0.png,Dresses\n1.png,Skirts\n")
     with pytest.raises(ConfigError, match=r"know all words of .*known\.csv; there is nothing to learn"):
         train(recipe(begun, table.parent / "known.csv"))
+    assert not (table.parent / "finetune").exists()
     with pytest.raises(ConfigError, match=r"init: labels: init\+data grows the label space of weights"):
         load_config("finetune", ["init=null", f"data.table={table}"])
     with pytest.raises(ConfigError, match="what is frozen must come from there"):
