@@ -45,7 +45,8 @@ class Growth(NamedTuple):
             means = [word if labels == [word] else f"{word} ({', '.join(labels) or 'nothing'})"
                      for word, labels in words.items()]  # fmt: skip
             said.append(f"known, {column}: {', '.join(means)}")
-        said += [f"new, {group}: {', '.join(labels)}" for group, labels in self.new.items()]
+        for group, labels in self.new.items():              # a label's name may begin with its group's
+            said.append(f"new, {group}: {', '.join(label.removeprefix(f'{group}: ') for label in labels)}")
         return said if self.new else [*said, "nothing is new: all words are known"]
 
 
