@@ -341,7 +341,7 @@ def print_table(figures: dict[str, Figures]) -> None:
 
 
 def print_products(flops: dict[str, int], figures: dict[str, Figures], products: list[float], run: Run) -> None:
-    """How much of what large matrix products reach on this device the networks reach; on a CPU a rough ceiling."""
+    """How much of what large matrix products reach on this device the networks reach; rough on a CPU."""
     most, low, high = statistics.median(products), min(products), max(products)
     print(f"\nmatrix products in {run.dtype}: {most / 1e12:.3g} TFLOP/s ({low / 1e12:.3g} to {high / 1e12:.3g})")
     for name, counted in {CEILING: flops[OURS], **flops}.items():

@@ -257,7 +257,7 @@ def test_every_field_is_documented(cls: type[Any]) -> None:
         (["init=default"], "init: the trunk of"),
         (["init=FILE"], "init: FILE: training, evaluating and exporting need a .safetensors file"),
         (["canvas=[32,32]", "batch_size=1"], "batch_size: a step of 1 photo on a canvas of 32 x 32"),
-        (["data=ccp"], "data.0.path: no path is given; give the folder of ccp as data.0.path=PATH"),
+        (["data=ccp"], "data.0.path: no path is given; say where ccp lies, as data.0.path=PATH"),
         (["data.0.path=."], "data.0.path: its photos are drawn: leave '.' out"),
         (["data=ccp:.", "data.0.pseudo=nowhere"], "data.0.pseudo: nothing at 'nowhere'"),
         (["data=ccp:.", "labels=outfit5"], "data.0.name: label space outfit5 does not teach the words of ccp"),

@@ -72,7 +72,7 @@ def assert_workers_end(killer):
 
 
 def killed_and_resumed(killer, folder, recipe, deaths):
-    """How many kills of those planned came; the last start runs to the end."""
+    """Every death that is planned comes, and the last start runs to the end."""
     for number, (die, save_every) in enumerate(deaths):
         ended = killer.train(folder, recipe, resume=number > 0, die=die, save_every=save_every)
         assert ended["signal"] == signal.SIGKILL, f"kill {number} at {die}: {ended}"
@@ -80,11 +80,11 @@ def killed_and_resumed(killer, folder, recipe, deaths):
     assert (ended["signal"], ended["code"]) == (0, 0), ended
 
 
-def test_three_kills(killer, tiny_config, tmp_path):
-    """In the very first save, between two files of an epoch, and in a validation."""
-    recipe = recipe_of(tiny_config, epochs=3)
+def test_two_kills(killer, tiny_config, tmp_path):
+    """In the very first save, and between two files of an epoch."""
+    recipe = recipe_of(tiny_config, epochs=2)
     assert killer.train(tmp_path / "whole", recipe)["code"] == 0
-    deaths = [(["half state.pt", 1], 0.0), (["replaced last.safetensors", 1], 0.0), (["validation", 4], 300.0)]
+    deaths = [(["half state.pt", 1], 0.0), (["replaced last.safetensors", 1], 0.0)]
     killed_and_resumed(killer, tmp_path / "killed", recipe, deaths)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 

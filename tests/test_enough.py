@@ -59,11 +59,13 @@ def test_the_threshold_answers_right_more_often_than_wrong():
     """F1 is best with nine answers, seven of them right; the first four are surely right more often than wrong."""
     scores = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.1])
     true = np.array([1, 1, 1, 1, 0, 0, 1, 1, 1, 0], bool)
-    threshold, right, found, surely = best_answer(scores, true)
+    alone = np.arange(10)
+    threshold, right, found, surely = best_answer(scores, true, alone)
     assert (threshold, right, found) == (pytest.approx(0.65), 1, pytest.approx(4 / 7))
     assert surely == pytest.approx(4 / (4 + 1.96**2))
-    assert best_answer(scores / 10, true)[0] == NEVER, "no score reaches the least threshold"
-    assert best_answer(scores[:3], true[:3])[3] < 0.5, "three right answers of three may be luck"
+    assert best_answer(scores / 10, true, alone)[0] == NEVER, "no score reaches the least threshold"
+    assert best_answer(scores[:3], true[:3], alone[:3])[3] < 0.5, "three right answers of three may be luck"
+    assert best_answer(scores[:6], true[:6], np.array([0, 0, 1, 1, 2, 2]))[3] < 0.5, "and so may four of two products"
 
 
 def table(count, positives, seed, labels=1):

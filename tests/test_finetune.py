@@ -1,6 +1,8 @@
 """`train finetune`: new labels from a table, while all that weights know stays bit for bit."""
 
+import json
 import signal
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hemline._troubles import going_on
 from hemline.checkpoint import load, load_network, save
 from hemline.config import load_config
 from hemline.errors import ConfigError, StoppedError, WeightsError
@@ -23,6 +26,13 @@ from tests.toy import metadata
 PHOTOS = 30
 STREET = load_label_space("street")
 STOP_AT = 3
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Photos are dealt once, and by chance less often: enough for verdicts that are plain."""
+    monkeypatch.setattr("hemline.enough.REPEATS", 1)
+    monkeypatch.setattr("hemline.enough.SHUFFLES", 200)
 
 
 @pytest.fixture
@@ -85,7 +95,9 @@ class Notes:
 
 def test_new_labels_beside_all_that_was_known(begun, table):
     notes = Notes()
-    weights = train(recipe(begun, table), watcher=notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)      # a user would read it
+        weights = train(recipe(begun, table), watcher=notes)
     assert notes.said[:5] == [
         "known, category: Dresses (dress)", "known, pattern: stripe", "new, other category: kimono",
         "new, tone: dark, light", "new, mood: glad, sad",
@@ -120,6 +132,14 @@ def test_new_labels_beside_all_that_was_known(begun, table):
     for group in ("tone", "mood"):
         assert notes.told.losses[group] > 0
 
+    [start] = (weights.parent / "environment.jsonl").read_text().splitlines()
+    assert json.loads(start)["resumed_at"] is None
+    page = (weights.parent / "report.html").read_text()
+    assert "<td>tone: light</td><td>10</td><td>20</td>" in page
+    assert "textile pattern: houndstooth (1 yes, 29 no)" in page
+    assert f"{begun}" in page
+    assert "mean IoU" not in page, "nothing of what was measured before"
+
     report = evaluate(weights, {"table": table}, split="all", runtime="torch", transplant=False)
     scores = {label.name: label.average_precision.value for label in report.sets[0].labels.labels}
     assert scores["light"] == pytest.approx(1)
@@ -128,6 +148,7 @@ def test_new_labels_beside_all_that_was_known(begun, table):
     assert "ccp" in told["pants"]
 
 
+@pytest.mark.slow
 def test_the_other_labels_are_those_of_another_table_too(begun, table):
     """Grown once more, what the first table taught stays as well."""
     once = train(recipe(begun, table))
@@ -146,6 +167,7 @@ def test_the_other_labels_are_those_of_another_table_too(begun, table):
     assert all(torch.equal(of[0][name], of[1][name]) for name in before)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(begun, table):
     whole = train(recipe(begun, table, "name=whole"))
     stopped = recipe(begun, table, "name=stopped")
@@ -161,21 +183,29 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(begun, table):
     for name, tensor in load(whole)[0].items():
         assert torch.equal(tensor, load(again)[0][name]), name
     assert read_metadata(whole).label_thresholds == read_metadata(again).label_thresholds
+    folder = table.parent / "stopped"
+    assert going_on(folder) == "--resume goes on from the photos that it has pooled"
+    starts = [json.loads(line)["resumed_at"] for line in (folder / "environment.jsonl").read_text().splitlines()]
+    assert starts == [None, {"epoch": 0, "step": STOP_AT}]
+    kept = (folder / "config.yaml").read_text()
     other = replace(stopped.data[0], options={"columns": ["tone"], "damaged": "skip"})
     with pytest.raises(WeightsError, match="is of another recipe than this one"):
         train(replace(stopped, data=(other,)), resume=True)
+    assert (folder / "config.yaml").read_text() == kept
 
 
 def test_what_is_refused(begun, table):
     (table.parent / "known.csv").write_text("image,category\n0.png,Dresses\n1.png,Skirts\n")
     with pytest.raises(ConfigError, match=r"know all words of .*known\.csv; there is nothing to learn"):
         train(recipe(begun, table.parent / "known.csv"))
+    assert not (table.parent / "finetune").exists()
     with pytest.raises(ConfigError, match=r"init: labels: init\+data grows the label space of weights"):
         load_config("finetune", ["init=null", f"data.table={table}"])
     with pytest.raises(ConfigError, match="what is frozen must come from there"):
         train(recipe(begun, table, "head={name: unet, widths: [24, 16, 8]}"))
 
 
+@pytest.mark.slow
 def test_with_nothing_frozen_the_loop_trains_all(begun, table):
     config = recipe(begun, table, "freeze=null", "name=free", "validation=0.2", "epochs=1", "lr=1e-3")
     _, grown = load_network(train(config))

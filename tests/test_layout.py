@@ -7,7 +7,7 @@ import torch
 
 from hemline._reading import read_yaml
 from hemline.config import Config, config_text, list_configs
-from hemline.labels import OF_DATA, load_label_space
+from hemline.labels import OF_DATA, OF_INIT, load_label_space
 from hemline.model import build, build_instances, finds_instances
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def test_links_lead_to_the_folders_at_the_top(name):
 @pytest.mark.parametrize("name", list_configs())
 def test_every_recipe_builds(name):
     config = Config.from_dict(read_yaml(config_text(name)), ["data=synthetic"])
-    labels = "fashionpedia" if config.labels == OF_DATA else config.labels
+    labels = {OF_DATA: "fashionpedia", OF_INIT: "street"}.get(config.labels, config.labels)
     with torch.device("meta"):
         make = build_instances if finds_instances(config) else build
         network = make(config, load_label_space(labels), trunk_weights=False)

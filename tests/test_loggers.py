@@ -33,7 +33,7 @@ def step_of(number, loss=1.0):
 
 def epoch_of(number):
     report = SimpleNamespace(summary=lambda: {"headline": 0.5, "ccp.mean_iou": None, "ccp.labels.top1": 0.75})
-    return EpochReport(number, 2.0, {"bce": 0.125}, 1e-3, None, None, 3.5, report, True)
+    return EpochReport(number, 2.0, {"bce": 0.125}, 1e-3, None, None, 3.5, 60.0, report, True)
 
 
 def tell(logger, config, folder, numbers, finish=True, loss=1.0):

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hemline._lookups import _wrong_optimizer
+from hemline.begin import precision_of
 from hemline.checkpoint import load_state
 from hemline.config import LabelHead, load_config
 from hemline.errors import ConfigError, StoppedError
@@ -111,6 +112,33 @@ def test_a_resumed_run_ends_with_the_same_weights(config, opt, tmp_path):
 def test_optimizers_that_cannot_train_here(name, says):
     (sentence,) = _wrong_optimizer(name, 0.0)
     assert re.search(says, sentence), sentence
+
+
+def test_a_run_goes_on_with_the_kernels_of_its_own_device(config, tmp_path):
+    """As where one on a GPU, which takes fused ones, goes on on a CPU, and the other way round."""
+    run = begun(config, tmp_path)
+    step(run, config, batch_of(0, 1))
+    run.save()
+    state = load_state(tmp_path / "state.pt")
+    for saved, own in ((True, None), (None, True)):
+        for group in state["optimizer"]["param_groups"]:
+            group["fused"] = saved
+        again = begun(config, tmp_path)
+        for group in again.optimizer.param_groups:
+            group["fused"] = own
+        again.restore(state)
+        assert {group["fused"] for group in again.optimizer.param_groups} == {own}
+        steps = {kept["step"].dtype for kept in again.optimizer.state.values()}
+        assert steps == {torch.float32}
+
+
+def test_bf16_is_taken_of_itself_where_a_gpu_has_it(config, monkeypatch):
+    """Older ones emulate it, slowly."""
+    on_gpu = partial(precision_of, config, torch.device("cuda"))
+    for has, takes in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True, has=has:
+                            has or including_emulation)
+        assert on_gpu() == takes
 
 
 def test_what_is_wrong_with_the_switches_is_said_at_once():

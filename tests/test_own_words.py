@@ -48,6 +48,12 @@ def test_words_for_garments(word, means):
     assert grown.space.mask_names == STREET.mask_names, "a table says nothing of pixels"
 
 
+def test_a_table_that_names_no_garment_knows_no_word_for_one():
+    grown = grow(STREET, words(["garment"], tint=["dark", "light"]), "table")
+    assert grown.lines() == ["new, tint: dark, light"]
+    assert grow(STREET, words(["garment"], price=["price: 9", "price: 19"]), "table").lines() == ["new, price: 9, 19"]
+
+
 def test_columns_that_are_known_groups_and_others():
     own = words(
         pattern=["stripe", "dots", "plain", "houndstooth"], neckline=["v-neck", "round", "boat"],

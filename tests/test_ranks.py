@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d, SyncBatchNormAct
 from torch import Tensor
 
 from hemline.config import Config
@@ -115,6 +116,21 @@ def test_a_step_of_two_processes_is_that_of_one_with_all_the_photos(
         labels = (parts[0].labels >= 0).any(), (parts[1].labels >= 0).any()
         masks = (parts[0].targets >= 0).any(), (parts[1].targets >= 0).any()
         assert [bool(x) for x in (*labels, *masks)] == [False, True, True, False]
+
+
+def test_norms_of_timm_keep_their_activations_however_often_a_network_is_wrapped(monkeypatch: Any) -> None:
+    """On GPUs, where norms count over all processes; a part that is frozen counts nothing still."""
+    monkeypatch.setattr("hemline.ranks.DistributedDataParallel", lambda module, **_: module)
+    network = torch.nn.Sequential(BatchNormAct2d(2), torch.nn.Conv2d(2, 2, 1), torch.nn.BatchNorm2d(2)).eval()
+    tensors = [value.data_ptr() for value in network.state_dict().values()]
+    maps = torch.randn(2, 2, 4, 4)
+    before = network(maps)
+    for _ in range(2):
+        model = Ranks(0, 2).wrap(network, torch.device("cuda"))
+        assert [type(layer) for layer in (network[0], network[2])] == [SyncBatchNormAct, torch.nn.SyncBatchNorm]
+        torch.testing.assert_close(model(maps), before)
+    assert not network[0].training
+    assert [value.data_ptr() for value in network.state_dict().values()] == tensors, "its average follows these"
 
 
 # -- how errors end all ----------------------------------------------------------------------------------------

@@ -159,6 +159,16 @@ def test_rows_validated_unlike_stand_apart(tmp_path):
     assert "canvas, validation, data: compare figures only among" in note
 
 
+def test_words_of_other_weights_are_other_classes(tmp_path):
+    make(tmp_path, "a", labels="init+data", init="one.safetensors")
+    make(tmp_path, "b", labels="init+data", init="other.safetensors")
+    make(tmp_path, "c", init="one.safetensors")
+    make(tmp_path, "d", init="other.safetensors")
+    found = compare([tmp_path])
+    assert [row.validation for row in found.rows] == [1, 2, 3, 3]
+    assert "labels, init: compare figures only among" in found.notes[0]
+
+
 def test_the_order_of_datasets_does_not_matter_to_validation(tmp_path):
     one, other = Data(name="ccp", path="/photos/ccp"), Data(name="cfpd", path="/photos/cfpd")
     make(tmp_path, "a", data=(one, other))

@@ -111,12 +111,12 @@ def test_two_processes_measure_what_one_does(finds: Literal["classes", "instance
 
 
 @pytest.fixture
-def config(tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config(tiny_config: Config, tmp_path: Path) -> Config:
     """Two epochs of three steps, of which both processes see their half: no dropout, batch norms as they begin."""
-    monkeypatch.setattr(nn.modules.batchnorm._BatchNorm, "train", lambda self, _=True: nn.Module.train(self, False))
     data = (Data(name="synthetic", options={"count": 17, "canvas": [64, 64]}),)
     return replace(
-        tiny_config, epochs=2, validate_every=2, data=data, validation=0.2, labels="outfit5", device="cpu",
+        tiny_config, epochs=2, validate_every=2, data=data, validation=0.2, labels="outfit5", batch_norm="frozen",
+        device="cpu",
         label_head=replace(tiny_config.label_head, dropout=0.0), out=str(tmp_path), loggers=None,
     )  # fmt: skip
 
@@ -223,7 +223,7 @@ def test_a_broken_photo_of_one_process_ends_both(
     whole = Synthetic.__getitem__
 
     def torn(self: Synthetic, index: int) -> Any:
-        measuring = "_answers" in sys._getframe(1).f_code.co_qualname
+        measuring = "answered_photos" in sys._getframe(1).f_code.co_qualname
         if find_ranks().rank == 1 and measuring == (where == "validation"):
             raise PhotoError(f"photo {index} is torn")
         return whole(self, index)

@@ -290,6 +290,15 @@ def test_a_resumed_run_takes_its_new_rates_and_a_refused_one_changes_nothing(con
     assert not (tmp_path / "never").exists()
 
 
+def test_an_epoch_goes_on_where_it_stood_with_other_batches(config):
+    """Three steps of four photos an epoch; stopped after two, the third goes on as two steps of two."""
+    with pytest.raises(StoppedError):
+        train(replace(config, epochs=1), watcher=Record(at=(0, 2), do=lambda: signal.raise_signal(signal.SIGTERM)))
+    rest = Record()
+    train(replace(config, epochs=1, batch_size=2), resume=True, watcher=rest)
+    assert [(step.step, step.num_steps) for step in rest.steps] == [(5, 6), (6, 6)]
+
+
 def test_where_nothing_is_held_out_the_last_weights_are_the_best(config, tmp_path):
     data = (replace(config.data[0], options={"count": 4, "canvas": [64, 64]}),)
     best = train(replace(config, data=data, validation=0.0, epochs=2))

@@ -51,6 +51,12 @@ def view(monkeypatch, tiny_config, tmp_path, clock):
     return make
 
 
+def test_where_photos_are_read_alone_no_loss_is_said(view):
+    shown = view(80)
+    shown.step(NOW._replace(loss=0.0, losses={}, lr=0.0, data_wait=0.0))
+    assert shown.lines()[1:] == ["  312 photos/s"]
+
+
 def test_80_columns(view):
     shown = view(80)
     shown.step(NOW)
@@ -100,13 +106,13 @@ def test_what_is_awaited_after_the_last_step(view, clock):
 
 def test_a_line_an_epoch(view):
     shown = view()
-    shown.epoch(EpochReport(1, 3.25, LOSSES, 1e-3, None, None, None, None, False))
+    shown.epoch(EpochReport(1, 3.25, LOSSES, 1e-3, None, None, None, 60.0, None, False))
     figures = {
         "headline": 0.5, "ccp.mean_iou": 0.25, "ccp.pixel_accuracy": 0.9, "ccp.parts.mean_iou": 0.125,
         "ccp.labels.mean_average_precision": 0.75, "ccp.labels.sleeve.top1": 0.1, "ccp 2.mask.ap": None,
         "ccp 2.garments.mean_average_precision": 0.3,
     }  # fmt: skip
-    shown.epoch(EpochReport(2, 3.0, LOSSES, 1e-3, None, None, None, report(**figures), True))
+    shown.epoch(EpochReport(2, 3.0, LOSSES, 1e-3, None, None, None, 60.0, report(**figures), True))
     first, second = shown.said().splitlines()[1:]
     assert first == "epoch  1/40  loss 3.250"
     assert second == (
@@ -139,7 +145,7 @@ def test_much_waiting_is_advised_on_once(view, clock, monkeypatch):
     clock[0] += 2
     shown.step(NOW._replace(data_wait=0.3))
     assert waits not in shown.said()
-    shown.epoch(EpochReport(1, 3.25, LOSSES, 1e-3, None, None, None, None, False))
+    shown.epoch(EpochReport(1, 3.25, LOSSES, 1e-3, None, None, None, 60.0, None, False))
     shown.step(NOW._replace(data_wait=0.9))
     assert waits not in shown.said(), "nor after validation"
     clock[0] += 31

@@ -340,8 +340,12 @@ def test_a_folder_that_nothing_was_written_into_is_taken_away(tmp_path):
 
 
 def test_a_run_killed_before_its_first_save_can_be_resumed_too(config, tmp_path):
-    train(replace(config, epochs=1))
+    best = train(replace(config, epochs=1))
     (tmp_path / "tiny/state.pt").unlink()
+    for resume in (True, False):
+        with pytest.raises(ConfigError, match=r"holds weights and no state\.pt"):
+            train(replace(config, epochs=1), resume=resume)
+    best.unlink()
     assert_goes_on_as_if_nothing_had_happened(replace(config, epochs=1))
 
 

@@ -146,6 +146,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "batch_size": self.sampler.batch_size,
             "sums": self.sums,
             "best": self.best,
             "seconds": self.seconds,
@@ -154,19 +155,24 @@ class Run:
         self.ranks.agreed(lambda: save_state(self.folder / "state.pt", state) if self.ranks.first else None)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `save` wrote, at this run's own learning rate and weight decay.
+        """Go on from what `save` wrote, at this run's own learning rate and weight decay, and on its own device.
 
         Raises:
             WeightsError: the state is of another recipe.
         """
-        groups = [(group["initial_lr"], group["weight_decay"]) for group in self.optimizer.param_groups]
         try:
             self.loss.load_state_dict(state["loss"])
             self.average.module.load_state_dict(state["average"])
+            for kept, own in zip(state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=False):
+                kept |= {key: own[key] for key in ("initial_lr", "weight_decay", "fused") if key in own}
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
             self.sums, self.seconds_before = state["sums"], state["seconds"]
+            if self.step and state["batch_size"] != self.sampler.batch_size:
+                photos = self.step * state["batch_size"]             # which this epoch has seen
+                self.step = min(len(self.sampler), photos // self.sampler.batch_size)
+                self.sums = {name: total * self.step / state["step"] for name, total in self.sums.items()}
             if self.ranks.rank < len(state["rng"]):      # of more processes than before, the others begin anew
                 rng = state["rng"][self.ranks.rank]
                 torch.set_rng_state(rng["cpu"])
@@ -178,8 +184,6 @@ class Run:
             raise WeightsError(
                 f"{self.folder}/state.pt is of another recipe than the one it was begun with ({reason})"
             ) from error
-        for group, (lr, decay) in zip(self.optimizer.param_groups, groups, strict=True):
-            group["initial_lr"], group["weight_decay"] = lr, decay
 
 
 class Clock:
@@ -222,7 +226,7 @@ class Clock:
             loss=run.total,
             losses=run.losses,
             lr=run.lr,
-            photos_per_second=done * config.batch_size / seconds,
+            photos_per_second=done * min(config.batch_size, run.sampler.num_photos) / seconds,
             data_wait=min(1.0, self.waited / seconds),
             gpu_memory=torch.cuda.max_memory_allocated(run.device) / 2**30 if run.device.type == "cuda" else None,
             seconds_left=left * seconds / done,

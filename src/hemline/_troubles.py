@@ -42,6 +42,8 @@ def going_on(folder: Path) -> str:
     """The end of a sentence that says why a run stopped: what is kept of it, as the disk has it."""
     try:
         state = load_state(folder / "state.pt", mmap=True)
+        if "pooled" in state:                            # of `hemline.finetune`
+            return "--resume goes on from the photos that it has pooled"
         epoch, step = int(state["epoch"]), int(state["step"])
     except (WeightsError, KeyError):
         return "begin anew: no state is kept yet"

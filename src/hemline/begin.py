@@ -121,7 +121,7 @@ def make_run(opened: Opened, weights: Weights, device: torch.device, folder: Pat
 def precision_of(config: Config, device: torch.device) -> torch.dtype:
     """What the network computes in on a device."""
     if config.precision == "auto":
-        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if on_gpu else torch.float32
     return {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
 

@@ -284,7 +284,7 @@ def show_tables(tables: Iterable[Table]) -> None:
 def show_taught(weights: Path) -> None:
     """Print, on stderr, whether the photos were enough for each label that was taught to weights later."""
     from hemline.metadata import TAUGHT, read_metadata
-    from hemline.report import taught_table
+    from hemline.taught import taught_table
 
     if taught := read_metadata(weights).metrics.get(TAUGHT):
         notes().print(taught_table(taught))

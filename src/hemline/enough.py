@@ -4,8 +4,8 @@ Each label is fitted on four fifths of the products or photos and asked of the o
 by rows that never saw it, `REPEATS` times over with other fifths. The average precision of these answers, its 95 %
 interval over groups of photos, and how often the answer at the threshold is right decide:
 
-    enough            the interval lies above chance, chance alone would seldom do as well, and an answer is surely
-                      (95 %) more often right than wrong, among photos such as these
+    enough            the interval lies above chance, of 100 labels that no photo shows about 1 would do as well,
+                      and an answer is surely (95 %) more often right than wrong, among photos such as these
     not enough        one of these is not so: the label is never answered
     cannot be told    fewer than `FEWEST` groups of photos say yes, or no: the label is never answered
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from hemline._average_precision import average_precision
 from hemline._bootstrap import Figure, Floats, figure, ratio, resample
+from hemline.taught import UNTOLD, Verdict
 from hemline.thresholds import FEWEST, LEAST, NEVER
 
 FOLDS = 5
@@ -50,10 +51,6 @@ TYPICAL = 0.1
 """Curvature of the loss of one row, about: it only decides how soon the optimum is found."""
 STEPS = 100
 """Of L-BFGS, at most."""
-
-Verdict = Literal["enough", "not enough", "cannot be told"]
-
-UNTOLD: Verdict = "cannot be told"
 
 
 class Rows(NamedTuple):
@@ -132,7 +129,7 @@ def fit_rows(features: Tensor, labels: Tensor, photo: Tensor) -> tuple[Tensor, T
         bce = F.binary_cross_entropy_with_logits(logits, target, weight=counts, reduction="sum")
         total = bce + RIDGE / 2 * (weight / shrunk).square().sum()
         torch.autograd.backward(total)
-        return float(total)
+        return float(total.detach())
 
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
@@ -247,7 +244,7 @@ def _taught(
     value, base = float(average_precision(scores, true)[0]), float(true.mean())
     precision = figure(value, average_precision(scores, true, group, resample(number)), base)
     chance = _by_chance(scores, true, group, random)
-    threshold, right, found, surely = best_answer(1 / (1 + np.exp(-scores)), true)
+    threshold, right, found, surely = best_answer(1 / (1 + np.exp(-scores)), true, group)
     fewer = ~np.isnan(logits[1][asked])
     halved = float(average_precision(logits[1][asked][fewer], true[fewer])[0]) if fewer.any() else np.nan
     passes = precision.low > base and chance <= BY_CHANCE and surely >= RIGHT
@@ -257,19 +254,22 @@ def _taught(
     )  # fmt: skip
 
 
-def best_answer(scores: Floats, true: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+def best_answer(
+    scores: Floats, true: NDArray[np.bool_], group: NDArray[np.int64]
+) -> tuple[float, float, float, float]:
     """The threshold of the best F1 among those whose answers are surely more often right than wrong, and their figures.
 
     Args:
         scores: (N,) probabilities.
         true: (N,) the truth.
+        group: (N,) the group of photos of each: its answers stand or fall together, and weigh as one in the interval.
 
     Returns:
         The threshold, at least `LEAST`; precision and recall there; the lower end of Wilson's 95 % interval of the
         precision. Where no threshold is so sure, those of the best F1.
     """
     order = np.argsort(-scores, kind="stable")
-    scores, true = scores[order], true[order]
+    scores, true, group = scores[order], true[order], group[order]
     ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
     ends = ends[scores[ends] > LEAST]
     if not ends.size:
@@ -277,7 +277,8 @@ def best_answer(scores: Floats, true: NDArray[np.bool_]) -> tuple[float, float, 
     hits = np.cumsum(true)[ends]
     right, found = hits / (ends + 1), hits / max(true.sum(), 1)
     f1 = 2 * hits / (ends + 1 + true.sum())
-    number = ends + 1
+    first = np.unique(group, return_index=True)[1]
+    number = np.searchsorted(np.sort(first), ends, side="right")                         # groups that are answered
     middle, spread = right + Z**2 / (2 * number), Z * np.sqrt(right * (1 - right) / number + (Z / (2 * number)) ** 2)
     surely = (middle - spread) / (1 + Z**2 / number)
     best = int((f1 + (surely >= RIGHT)).argmax())         # F1 is 1 at most

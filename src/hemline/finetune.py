@@ -30,6 +30,7 @@ from hemline.data.own_words import Growth
 from hemline.data.sample import Batch
 from hemline.data.stratify import HELD_OUT, fingerprint
 from hemline.enough import Rows, Taught, fit_rows, judge
+from hemline.environment import append_start
 from hemline.errors import ConfigError, DataError, StoppedError, WeightsError
 from hemline.evaluate import Report, score_network
 from hemline.instance_model import InstanceNetwork
@@ -38,6 +39,8 @@ from hemline.losses import mask_targets, region_masks
 from hemline.metadata import TAUGHT, Metadata
 from hemline.model import Network
 from hemline.ranks import Ranks
+from hemline.run_files import write_config
+from hemline.run_report import write_taught_report
 from hemline.runtime import weights_file
 from hemline.thresholds import NEVER
 from hemline.watch import EpochReport, StepReport, Watcher
@@ -101,12 +104,13 @@ class Pooled:
 
 
 def teach(
-    opened: Opened, device: torch.device, folder: Path, state: dict[str, Any] | None, watcher: Watcher
+    recipe: Config, opened: Opened, device: torch.device, folder: Path, state: dict[str, Any] | None, watcher: Watcher
 ) -> Path:
     """Fit the new labels' rows, in place, and write the weights; returns their path.
 
     Args:
-        opened: The recipe with what it names; its `init` holds all that is known.
+        recipe: As it was given.
+        opened: The same with what it names; its `init` holds all that is known.
         device: What the network runs on.
         folder: The run's own.
         state: Where it goes on; None begins.
@@ -125,7 +129,11 @@ def teach(
     positions = [space.find(label).index for _, label in names]
     steps = _steps(sources, config.batch_size)
     pooled = Pooled() if state is None else Pooled.restore(state, len(names), folder / "state.pt")
+    write_config(recipe, folder)
+    append_start(folder, num_processes=1, resumed_at=None if state is None else (0, len(pooled.rows)))
     watcher.begin(config, folder, str(device), sum(map(len, steps)))
+    if config.loggers is not None:
+        watcher.note(f"loggers: {', '.join(config.loggers)} not told: new labels alone are fitted, without steps")
     for line in [*grown.lines(), *_left_out(config, sources)]:
         watcher.note(line)
     network.to(device).eval()
@@ -152,6 +160,7 @@ def teach(
     told = _told(losses, report, time.perf_counter() - begun)
     with whole_file(folder / "metrics.jsonl") as temporary:
         temporary.write_text(told.line() + "\n", encoding="utf-8")
+    write_taught_report(folder, config, [asdict(one) for one in taught])
     watcher.epoch(told)
     return folder / "best.safetensors"
 

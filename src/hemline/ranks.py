@@ -108,8 +108,8 @@ class Ranks(NamedTuple):
         if self.size == 1:
             return module
         on_gpu = device.type == "cuda"
-        if on_gpu:
-            # timm's: torch's own would drop the activations within timm's norms
+        if on_gpu and not any(isinstance(layer, nn.SyncBatchNorm) for layer in module.modules()):
+            # timm's: torch's own would drop the activations within timm's norms, as timm's would in converting twice
             module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(module, device_ids=[device] if on_gpu else None)
 

@@ -318,28 +318,6 @@ def _transplant_table(part: SetReport, test: TransplantReport) -> Table:
     return table
 
 
-def taught_table(taught: Sequence[Mapping[str, Any]]) -> Table:
-    """Whether the photos were enough for each new label: what `hemline.enough` found, as plain data."""
-    table = _table("new labels: were the photos enough?", "label")
-    for heading in ("yes", "no", "AP", "95 %", "chance", "half", "right", "found"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for one in taught:
-        ap = Figure(**{key: math.nan if x is None else x for key, x in one["average_precision"].items()})
-        figures = [_number(math.nan if one[key] is None else one[key]) for key in ("half", "precision", "recall")]
-        style = "" if one["verdict"] == "enough" else "dim"
-        counts = str(one["positives"]), str(one["negatives"])
-        name = escape(f"{one['group']}: {one['label']}")
-        table.add_row(name, *counts, *_cells(ap), *figures, one["verdict"], style=style)
-    table.caption = (
-        "Each photo is answered by rows that other photos taught. Half: AP where half of the photos teach; if AP is "
-        "well above it, more photos would help. Right, found: share of the answers given, of the yes. Enough: the "
-        "interval lies above chance, which would do as well once in 100 at most, and answers are surely (95 %) more "
-        "often right than wrong. Other labels are never answered."
-    )
-    return table
-
-
 def instance_tables(report: InstanceReport) -> list[Table]:
     """What was found one by one, as tables."""
     table = _table(f"{report.name}: garments one by one, {report.photos:,} photos", "score")

@@ -18,14 +18,11 @@ from hemline.data.loading import Source, described
 from hemline.instance_losses import InstanceLoss
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
-from hemline.ranks import Ranks
 from hemline.watch import EpochReport
 
 
-def write_config(config: Config, folder: Path, ranks: Ranks) -> None:
+def write_config(config: Config, folder: Path) -> None:
     """Write the recipe as run."""
-    if not ranks.first:
-        return
     with whole_file(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 

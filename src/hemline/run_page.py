@@ -19,6 +19,7 @@ from hemline.metadata import Metadata
 from hemline.page import card, document, tiles
 from hemline.photo_answers import PHOTO_STYLE
 from hemline.report_sections import number, report_sections
+from hemline.taught import taught_card
 
 Line = Mapping[str, Any]
 """A JSON object of `metrics.jsonl` or `environment.jsonl`."""
@@ -61,17 +62,36 @@ def run_page(
     figures = _figures(lines, weights)
     links = ["curves", *(["figures"] if figures else []), *(["photos"] if photos else []), "recipe"]
     nav = "".join(f'<li><a href="#{link}">{link.capitalize()}</a></li>' for link in links)
-    recipe = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     body = (
         f"<header><h1>{escape(config.name)}</h1><p class='said'>{escape(_recipe_said(config))}</p></header>"
         f"<nav><ul>{nav}</ul></nav><main>{tiles(_tiles(config, lines, starts))}{_data(weights)}{_starts(starts)}"
         f"<section id='curves'><h2>Curves</h2>{_curves(lines, starts)}</section>{figures}"
-        f"{PHOTOS_BEGIN}{photos}{PHOTOS_END}"
-        f"<section id='recipe'><h2>Recipe</h2><details><summary>as run, every key</summary>"
-        f"<pre>{escape(recipe)}</pre></details></section></main>"
+        f"{PHOTOS_BEGIN}{photos}{PHOTOS_END}{_recipe(config)}</main>"
     )
     title = f"{config.name}: {len(lines)} of {config.epochs} epochs"
     return document(title, body, "train", style=CHART_STYLE + PHOTO_STYLE + RUN_STYLE)
+
+
+def taught_page(config: Config, starts: Sequence[Line], taught: Sequence[Line]) -> str:
+    """The page of a run that teaches new labels alone, as text.
+
+    Args:
+        config: The recipe as run.
+        starts: Of `environment.jsonl`, an object a start.
+        taught: Of each new label, what `hemline.enough` found.
+    """
+    said = f"new labels, taught to weights that stay as they are: {config.init}; seed {config.seed}"
+    enough = sum(one["verdict"] == "enough" for one in taught)
+    figures = [
+        ("new labels", str(len(taught)), "of which photos said yes or no"),
+        ("enough", str(enough), "are answered"),
+        ("not enough, or cannot be told", str(len(taught) - enough), "are never answered"),
+    ]
+    body = (
+        f"<header><h1>{escape(config.name)}</h1><p class='said'>{escape(said)}</p></header>"
+        f"<main>{tiles(figures)}{taught_card(taught)}{_starts(starts)}{_recipe(config)}</main>"
+    )
+    return document(f"{config.name}: {enough} of {len(taught)} new labels", body, "train", style=RUN_STYLE)
 
 
 def photos_of(page: str) -> str:
@@ -157,6 +177,14 @@ def _start_said(start: Line) -> str:
         str(start.get("command", "")),
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _recipe(config: Config) -> str:
+    recipe = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    return (
+        f"<section id='recipe'><h2>Recipe</h2><details><summary>as run, every key</summary>"
+        f"<pre>{escape(recipe)}</pre></details></section>"
+    )
 
 
 # -- curves and figures --------------------------------------------------------------------------------------------

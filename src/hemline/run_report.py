@@ -7,7 +7,7 @@ resumed run, keep what the page before says of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from hemline.data.loading import Source
 from hemline.evaluate import answerer
 from hemline.metadata import read_metadata
 from hemline.photo_answers import photo_answers
-from hemline.run_page import photos_of, run_page
+from hemline.run_page import photos_of, run_page, taught_page
 
 if TYPE_CHECKING:
     from hemline._run import Run
@@ -37,13 +37,28 @@ def write_run_report(run: Run, config: Config, sources: Sequence[Source], told: 
         told: Of the epoch just done.
     """
     file = run.folder / FILE
+    _write(file, lambda: _page(run, config, sources, told, file), f"after epoch {told.epoch}, and training goes on")
+
+
+def write_taught_report(folder: Path, config: Config, taught: Sequence[Mapping[str, Any]]) -> None:
+    """Write the page of a run that teaches new labels alone; what prevents it is said in a sentence.
+
+    Args:
+        folder: The run's.
+        config: Its recipe.
+        taught: Of each new label, what `hemline.enough` found.
+    """
+    _write(folder / FILE, lambda: taught_page(config, json_lines(folder / "environment.jsonl"), taught), "now")
+
+
+def _write(file: Path, make: Callable[[], str], when: str) -> None:
     try:
-        page = _page(run, config, sources, told, file)
+        page = make()
         with whole_file(file) as temporary:
             temporary.write_text(page, encoding="utf-8")
     except Exception as error:  # whatever it is, the run is worth more than its page
         reason = " ".join(str(error).split()) or type(error).__name__
-        console.note(f"{file} is not written anew after epoch {told.epoch}, and training goes on: {reason}")
+        console.note(f"{file} is not written anew {when}: {reason}")
 
 
 def _page(run: Run, config: Config, sources: Sequence[Source], told: EpochReport, file: Path) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from hemline._reading import nearest
 from hemline.errors import HemlineError
+from hemline.labels import OF_INIT
 from hemline.run_folders import Recipe, RunFolder, find_runs, number
 
 MACHINE = frozenset({"name", "out", "device", "workers", "loggers", "license"})
@@ -209,6 +210,8 @@ def _validation(recipe: Recipe) -> list[tuple[str, str]]:
     The order of datasets does not, nor what chooses among photos that train.
     """
     kept = [(key, repr(recipe.get(key))) for key in ("labels", "canvas", "validation", "split")]
+    if recipe.get("labels") == OF_INIT:                  # its words are those of the weights, and the data's
+        kept.append(("init", repr(recipe.get("init"))))
     training = re.compile(r"data\.\d+\.(weight|pseudo|only\.count|only\.seed)")
     sets: dict[str, list[str]] = defaultdict(list)
     for key, value in recipe.items():
@@ -274,7 +277,8 @@ def _unlike(rows: Sequence[Row], headline: bool) -> list[str]:
     notes = []
     kinds = {row.validation: dict(_validation(row.recipe)) for row in rows if row.recipe}
     if len(kinds) > 1:
-        keys = [key for key in next(iter(kinds.values())) if len({each[key] for each in kinds.values()}) > 1]
+        asked = {key: None for each in kinds.values() for key in each}
+        keys = [key for key in asked if len({each.get(key) for each in kinds.values()}) > 1]
         notes.append(
             "not all runs were validated on the same photos and classes at the same size, for their recipes differ in "
             f"{', '.join(keys)}: compare figures only among those that were"

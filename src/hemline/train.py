@@ -103,10 +103,9 @@ def _train(
     told = [watcher] if watcher is not None and ranks.first else []
     if grown is not None and teaches_new_labels_alone(config):
         refuse_several(ranks)
-        write_config(recipe, folder, ranks)
         watchers = Watchers(told)
         try:
-            return teach(opened, device, folder, state, watchers)
+            return teach(recipe, opened, device, folder, state, watchers)
         finally:
             watchers.end()
     weights = weights_of(sources, config, space)
@@ -120,8 +119,8 @@ def _train(
         torch.manual_seed(config.seed + ranks.rank)      # dropout is not to be the same in all
     if state is not None:
         run.restore(state)
-    write_config(recipe, folder, ranks)
     if ranks.first:
+        write_config(recipe, folder)
         append_start(folder, num_processes=ranks.size, resumed_at=(run.epoch, run.step) if resume else None)
         told += make_loggers(config, len(run.sampler), run.steps_done)
     watchers = Watchers(told)
@@ -140,10 +139,14 @@ def _kept(folder: Path, resume: bool) -> dict[str, Any] | None:
     """The state that a run goes on from; None where it begins.
 
     Raises:
-        ConfigError: the folder holds a run that is not to be resumed.
+        ConfigError: the folder holds a run that is not to be resumed, or weights that a new run would replace.
         WeightsError: it holds none.
     """
     file = folder / "state.pt"
+    if not file.exists() and (folder / "best.safetensors").exists():
+        raise ConfigError(
+            f"{folder} holds weights and no state.pt to go on from: move them away, or choose another name=..."
+        )
     if not resume and file.exists():
         raise ConfigError(f"{folder} already holds a run: go on with --resume, or choose another name=...")
     unsaved = (folder / "config.yaml").exists() and not file.exists()        # it ended before it was kept

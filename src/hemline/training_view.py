@@ -68,7 +68,8 @@ class TrainingView:
         """Say what is trained, on what, and where its files go."""
         self._config = config
         self._epoch_at = time.monotonic()
-        photos = f"{num_photos} photos an epoch, {config.epochs} epochs"
+        epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
+        photos = f"{num_photos} photos an epoch, {epochs}"
         self._note(f"training {config.name} on {device}: {photos}, files in {folder}")
 
     def weighed(self, kind: str, weights: dict[str, float]) -> None:
@@ -155,9 +156,11 @@ class TrainingView:
 
 
 def figures(report: StepReport, weights: Loss) -> list[str]:
-    """A step's figures in words, losses first."""
+    """A step's figures in words, losses first; of one that has none, because photos are read alone, its speed."""
     tasks = [f"{name} {_loss(value)}" for name, value in task_losses(report.losses, weights).items()]
     speed = f"{report.photos_per_second:.{0 if report.photos_per_second >= 10 else 1}f} photos/s"
+    if not report.losses:
+        return [speed]
     wait = f"data wait {_percent(report.data_wait)}"
     memory = [] if report.gpu_memory is None else [f"GPU {report.gpu_memory:.1f} GiB"]
     return [f"loss {_loss(report.loss)}", *tasks, f"lr {report.lr:.2g}", speed, wait, *memory]

@@ -23,7 +23,7 @@ class StepReport(NamedTuple):
     loss: float
     """The sum that is trained."""
     losses: dict[str, float]
-    """Its terms, before they are weighed."""
+    """Its terms, before they are weighed; empty where photos are read and nothing is learnt yet."""
     lr: float
     """Of the heads."""
     photos_per_second: float

@@ -178,7 +178,7 @@ def wrong_path(name: str, path: str | Path | None, form: str) -> str | None:
     """What is wrong with the path given for a dataset, None where nothing is; `form` is how one is given."""
     kind = reads_files(name)
     if path is None:
-        return f"no path is given; give the folder of {name} as {form}" if kind else None
+        return f"no path is given; say where {name} lies, as {form}" if kind else None
     if kind is False:
         return f"its photos are drawn: leave {str(path)!r} out"
     return None if path_of(path).exists() else f"nothing at {str(path)!r}"

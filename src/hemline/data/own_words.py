@@ -45,7 +45,8 @@ class Growth(NamedTuple):
             means = [word if labels == [word] else f"{word} ({', '.join(labels) or 'nothing'})"
                      for word, labels in words.items()]  # fmt: skip
             said.append(f"known, {column}: {', '.join(means)}")
-        said += [f"new, {group}: {', '.join(labels)}" for group, labels in self.new.items()]
+        for group, labels in self.new.items():              # a label's name may begin with its group's
+            said.append(f"new, {group}: {', '.join(label.removeprefix(f'{group}: ') for label in labels)}")
         return said if self.new else [*said, "nothing is new: all words are known"]
 
 
@@ -185,7 +186,8 @@ class _Growing:
 
 
 def _columns(own: LabelSpace) -> dict[str, list[str]]:
-    columns = {"category": [c.name for c in own.categories]}
+    kinds = [c.name for c in own.categories]
+    columns = {"category": [] if kinds == [GARMENT] else kinds}                         # no such column: any garment
     return columns | {group.name: [label.name for label in group.labels] for group in own.groups}
 
 
