@@ -16,7 +16,9 @@ from torch import nn
 from hemline.average import Average
 from hemline.config import Data
 from hemline.data.augment import PADDING, _grey_around
+from hemline.data.sample import Batch
 from hemline.errors import ConfigError
+from hemline.losses import MaskTargets, region_masks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,6 +85,29 @@ print(done, before, faults())
     if told[0] == "False":
         pytest.skip("another C library")
     assert int(told[2]) < int(told[1]) / 20
+
+
+@pytest.mark.parametrize("competing", [None, [0, 2, 3]])
+def test_regions_are_under_the_likeliest_of_their_classes(competing):
+    """Against all classes of every region, most of them for nothing."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(3, 5, 4, 6, generator=generator)
+    classes = torch.rand(3, 7, 5, generator=generator) < 0.2
+    valid = (torch.rand(3, 4, 6, generator=generator) < 0.7).to(torch.uint8)
+    nothing = torch.zeros(3, 7, 1, dtype=torch.bool)
+    batch = Batch(None, valid, None, None, nothing, classes, *[None] * 4)
+    masks = region_masks(logits, batch, MaskTargets(torch.zeros(3, 1, 4, 6), None, None), competing)
+    scores = torch.sigmoid(logits)
+    if competing is not None:
+        odds = logits.exp()[:, competing]
+        scores = torch.zeros_like(logits)
+        scores[:, competing] = odds / (1 + odds.sum(1, keepdim=True))
+    for b, r in np.ndindex(3, 7):
+        few = scores[b, classes[b, r]]
+        expected = few.amax(0) * valid[b] if len(few) else valid[b].float()
+        torch.testing.assert_close(masks[b, r], expected)
+    assert 0 < classes.any(2).sum() < 21
+    assert classes.sum(2).max() > 1
 
 
 def test_grey_lies_where_no_photo_does():

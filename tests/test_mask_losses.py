@@ -15,7 +15,7 @@ from hemline.data.sample import EITHER, collate
 from hemline.data.synthetic import Synthetic
 from hemline.errors import ConfigError
 from hemline.labels import load_label_space
-from hemline.losses import JointLoss, answers, mask_scores, mask_targets, rival_areas
+from hemline.losses import JointLoss, answers, class_scores, mask_targets, rival_areas
 from hemline.mask_losses import (
     Answers,
     Areas,
@@ -290,9 +290,10 @@ def test_what_is_one_of_several_is_unknown_to_these_and_none_of_the_others():
 def test_scores_of_exclusive_masks():
     logits = torch.tensor([1.0, 5, -2]).view(1, 3, 1, 1)
     odds = [math.e, 0, math.exp(-2)]                                                 # the second does not compete
-    expected = [x / (1 + sum(odds)) for x in odds]
-    assert mask_scores(logits, [0, 2]).flatten().tolist() == pytest.approx(expected)
-    assert torch.equal(mask_scores(logits), torch.sigmoid(logits))
+    expected = [odds[k] / (1 + sum(odds)) for k in (2, 0, 1)]
+    photo, classes = torch.tensor([0, 0, 0]), torch.tensor([2, 0, 1])
+    assert class_scores(logits, photo, classes, [0, 2]).flatten().tolist() == pytest.approx(expected)
+    assert torch.equal(class_scores(logits, photo, classes)[:, 0, 0], torch.sigmoid(logits[0, [2, 0, 1], 0, 0]))
 
 
 @MODES

@@ -148,19 +148,23 @@ def rival_scores(logits: Tensor, competing: Sequence[int]) -> Tensor:
     return F.pad(logits[:, list(competing)], (0, 0, 0, 0, 1, 0)).softmax(1)
 
 
-def mask_scores(logits: Tensor, competing: Sequence[int] | None = None) -> Tensor:
-    """(B, K, h, w) the probability of each class.
+def class_scores(
+    logits: Tensor, photo: Tensor, its_class: Tensor, competing: Sequence[int] | None = None
+) -> Tensor:
+    """(N, h, w) the probabilities of classes, each on its photo.
 
     Args:
         logits: (B, K, h, w).
+        photo: (N,) the numbers of the photos.
+        its_class: (N,) the numbers of the classes.
         competing: The classes that are scored against each other and nobody; all others then have 0. None scores each
             class for itself.
     """
     if competing is None:
-        return torch.sigmoid(logits)
-    scores = torch.zeros_like(logits)
-    scores[:, list(competing)] = rival_scores(logits, competing)[:, 1:]
-    return scores
+        return torch.sigmoid(logits[photo, its_class].float())
+    scores = torch.zeros_like(logits, dtype=torch.float32)
+    scores[:, list(competing)] = rival_scores(logits.float(), competing)[:, 1:]
+    return scores[photo, its_class]
 
 
 def region_masks(
@@ -172,15 +176,18 @@ def region_masks(
         logits: (B, K, h, w).
         batch: Holds the regions.
         targets: What is true of each cell.
-        competing: As of `mask_scores`.
+        competing: As of `class_scores`.
     """
     masks = drawn_masks(batch, targets.coverage)
-    is_predicted = batch.region_classes.any(2)[:, :, None, None]
-    if is_predicted.any():
+    photo, region, its_class = batch.region_classes.nonzero(as_tuple=True)      # a region has few of all the classes
+    if len(photo):
         valid = area_resize(batch.valid[:, None].to(torch.float32), logits.shape[-2:])              # (B, 1, h, w)
-        scores = mask_scores(logits.detach().float(), competing)[:, None]                           # (B, 1, K, h, w)
-        predicted = (scores * batch.region_classes[:, :, :, None, None]).amax(2) * valid            # (B, R, h, w)
-        masks = torch.where(is_predicted, predicted, masks)
+        scores = class_scores(logits.detach(), photo, its_class, competing)                         # (N, h, w)
+        predicted = torch.zeros_like(masks).flatten(0, 1)                                           # (B * R, h, w)
+        number = (photo * masks.shape[1] + region)[:, None, None].expand_as(scores)
+        predicted.scatter_reduce_(0, number, scores, "amax")
+        is_predicted = batch.region_classes.any(2)[:, :, None, None]
+        masks = torch.where(is_predicted, predicted.view_as(masks) * valid, masks)
     return masks
 
 
