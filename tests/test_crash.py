@@ -80,6 +80,7 @@ def killed_and_resumed(killer, folder, recipe, deaths):
     assert (ended["signal"], ended["code"]) == (0, 0), ended
 
 
+@pytest.mark.slow
 def test_two_kills(killer, tiny_config, tmp_path):
     """In the very first save, and between two files of an epoch."""
     recipe = recipe_of(tiny_config, epochs=2)

@@ -112,9 +112,8 @@ except StoppedError as error:
 """
 
 
-@pytest.mark.parametrize(
-    ("number", "workers"), [pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow), (signal.SIGTERM, 2)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 2)])
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(config, number, workers, tmp_path):
     """Stopped in the middle of an epoch; the resumed run ends with the very weights of one that was not stopped."""
     recipe_file = tmp_path / "recipe.yaml"

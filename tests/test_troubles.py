@@ -339,6 +339,7 @@ def test_a_folder_that_nothing_was_written_into_is_taken_away(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_save_can_be_resumed_too(config, tmp_path):
     best = train(replace(config, epochs=1))
     (tmp_path / "tiny/state.pt").unlink()

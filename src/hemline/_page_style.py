@@ -19,7 +19,8 @@ p{margin:0 0 12px;max-width:74ch}.said,figcaption,caption{color:var(--faint);fon
 nav{position:sticky;top:0;z-index:3;background:var(--paper);border-bottom:1px solid var(--line);margin-top:20px}
 nav ul{max-width:1120px;margin:0 auto;padding:10px 24px;display:flex;gap:6px 20px;flex-wrap:wrap;list-style:none}
 a{color:var(--main);text-decoration:none}a:hover{text-decoration:underline}
-section>*{margin-bottom:20px}.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px}
+section>*{margin-bottom:20px}.tiles~.card{margin-bottom:20px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px;padding:0;margin:16px 0 20px}
 .tiles div{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}
 .tiles dt{color:var(--faint);font-size:13px}.tiles dd{margin:0;font-size:26px;font-weight:650;letter-spacing:-.02em;

@@ -83,13 +83,15 @@ class Run:
             ConfigError: nothing would learn.
         """
         self.loss.train()
-        stays = frozen(self.loss.network, config, self.epoch)
+        network = self.loss.network
+        new = [name for name, _ in network.named_parameters() if name.startswith("label_head.direct.")]
+        stays = frozen(network, config, self.epoch, growing=new)
         changed = self.model is self.loss                # not wrapped yet
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 changed |= parameter.requires_grad == (parameter in stays)
                 parameter.requires_grad_(parameter not in stays)
-        if not any(parameter.requires_grad for parameter in self.loss.network.parameters()):
+        if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ConfigError(NOTHING_LEARNS)
         if changed:                                      # what averages gradients knows from its beginning which
             self.model = self.ranks.wrap(self.loss, self.device)

@@ -183,6 +183,7 @@ def train(
     with clean_exit(), needs_train("train"):
         from hemline import console
         from hemline.config import load_config
+        from hemline.labels import OF_INIT
         from hemline.ranks import find_ranks
         from hemline.train import train as run_training
         from hemline.training_view import TrainingView
@@ -196,7 +197,8 @@ def train(
             best = run_training(config, resume=resume, watcher=view)
         if ranks.first:
             view.tables()
-            console.show_taught(best)
+            if config.labels == OF_INIT:
+                console.show_taught(best)
             view.where(best)
             console.plain(str(best))
 

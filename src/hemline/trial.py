@@ -215,7 +215,8 @@ def _step(config: Config, photos: int, backbone: Backbone, network: Network | In
     reader = "backbone.name", backbone.name
     tried = nn.ModuleDict({"backbone": backbone}) if network is None else network
     stays = frozen(tried.train(), config, epoch=0)
-    if config.init is None and network is not None and all(parameter in stays for parameter in network.parameters()):
+    from_nothing = config.init is None and config.labels != OF_INIT
+    if from_nothing and network is not None and all(parameter in stays for parameter in network.parameters()):
         raise ConfigError(NOTHING_LEARNS)
     try:
         with torch.no_grad():
