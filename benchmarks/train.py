@@ -353,7 +353,8 @@ def print_loading(sources: list[Source], config: Config, ceiling: float) -> None
     """Photos a second that one core loads, and how many cores keep pace with the ceiling."""
     items = list(chain.from_iterable(sampler_of(sources, config, HELD)))
     photos = TrainingSet(sources, config)
-    photos[items[0]]                                      # what is loaded but once
+    for item in items[: config.batch_size]:
+        photos[item]                                      # imports what varies colours, at the first photo so varied
     begun = time.process_time()
     collate([sample for sample in map(photos.__getitem__, items) if isinstance(sample, Sample)])
     rate = len(items) / (time.process_time() - begun)
