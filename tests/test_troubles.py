@@ -205,7 +205,7 @@ def test_a_full_disk(config, file, tmp_path, monkeypatch):
         return written
 
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config.to_dict()))
-    second = "hemline.console.TrainingView.step", lambda _, report: report.epoch == report.step == 1 and fill()
+    second = "hemline.training_view.TrainingView.step", lambda _, report: report.epoch == report.step == 1 and fill()
     with monkeypatch.context() as patch:
         patch.setattr(*second)
         ran = CliRunner().invoke(app, ["train", str(tmp_path / "recipe.yaml")])
