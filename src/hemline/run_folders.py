@@ -106,8 +106,8 @@ def read_run(path: Path, named: str | None = None) -> RunFolder:
         named: What to call it; the folder's name if None.
     """
     recipe, no_recipe = _read_recipe(path / "config.yaml")
-    lines, no_line = _read_lines(path / "metrics.jsonl", needs="epoch")
-    starts, _ = _read_lines(path / "environment.jsonl")
+    lines, no_line = read_lines(path / "metrics.jsonl", needs="epoch")
+    starts, _ = read_lines(path / "environment.jsonl")
     asked = recipe.get("epochs")
     epochs = asked if isinstance(asked, int) else None
     done = lines[-1]["epoch"] if lines else 0
@@ -158,7 +158,7 @@ def flat(value: object, where: str = "") -> Recipe:
     return leaves or {where: value}
 
 
-def _read_lines(file: Path, needs: str | None = None) -> tuple[list[dict[str, Any]], str]:
+def read_lines(file: Path, needs: str | None = None) -> tuple[list[dict[str, Any]], str]:
     """The objects of a file of JSON lines, and what is wrong with it.
 
     Args:

@@ -6,7 +6,6 @@ resumed run, keep what the page before says of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from hemline.data.loading import Source
 from hemline.evaluate import answerer
 from hemline.metadata import read_metadata
 from hemline.photo_answers import photo_answers
+from hemline.run_folders import read_lines
 from hemline.run_page import photos_of, run_page, taught_page
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def write_taught_report(folder: Path, config: Config, taught: Sequence[Mapping[s
         config: Its recipe.
         taught: Of each new label, what `hemline.enough` found.
     """
-    _write(folder / FILE, lambda: taught_page(config, json_lines(folder / "environment.jsonl"), taught), "now")
+    _write(folder / FILE, lambda: taught_page(config, read_lines(folder / "environment.jsonl")[0], taught), "now")
 
 
 def _write(file: Path, make: Callable[[], str], when: str) -> None:
@@ -62,7 +62,7 @@ def _write(file: Path, make: Callable[[], str], when: str) -> None:
 
 
 def _page(run: Run, config: Config, sources: Sequence[Source], told: EpochReport, file: Path) -> str:
-    lines = json_lines(run.folder / "metrics.jsonl")
+    lines = read_lines(run.folder / "metrics.jsonl", needs="epoch")[0]
     weights, photos = None, ""
     if any("headline" in line for line in lines):        # else files of a run before, by the same name, may stand there
         weights = read_metadata(run.folder / "last.safetensors")
@@ -71,17 +71,4 @@ def _page(run: Run, config: Config, sources: Sequence[Source], told: EpochReport
             photos = photo_answers(told.report, sources, answer, weights, after=f"after epoch {told.epoch}")
         elif file.exists():
             photos = photos_of(file.read_text(encoding="utf-8"))
-    return run_page(config, lines, json_lines(run.folder / "environment.jsonl"), weights, photos)
-
-
-def json_lines(file: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file, none where it is missing; a line that is no object is passed over."""
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
+    return run_page(config, lines, read_lines(run.folder / "environment.jsonl")[0], weights, photos)
