@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
 
 from hemline.checkpoint import load_state
-from hemline.config import Head, LabelHead, Loss
-from hemline.ranks import Ranks
-from tests.steps import batch_of, begun, same, step, weights
+from hemline.config import Config, Head, LabelHead, Loss
+from hemline.ranks import find_ranks, joined
+
+from .processes import together
+from .steps import batch_of, begun, same, step, weights
 
 
 @pytest.fixture
@@ -62,22 +63,19 @@ def test_no_compiler_is_one_sentence(tmp_path):
     assert "install g++, or set it to false" in " ".join(said.stderr.split())
 
 
-def trained(rank: int, size: int, config, folder: str) -> None:
-    """Three steps of four photos; of two processes, the second knows labels alone."""
-    torch.set_num_threads(1)
-    if size > 1:
-        distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
-    run = begun(config, Path(folder) / f"of {size}", Ranks(rank, size))
-    for number in range(3):
-        photos = batch_of(number, number + 1, number + 2, number + 3)
-        photos.targets[1::2] = -1
-        photos.segments[1::2] = 0
-        photos.region_segments[1::2] = False
-        step(run, config, type(photos)(*(x[rank::size] if len(x) == 4 else x for x in photos)))
-    if rank == 0:
-        torch.save((weights(run), run.losses), f"{folder}/{size}.pt")
-    if size > 1:
-        distributed.destroy_process_group()
+def trained(config: Config, folder: Path):
+    """What three steps of four photos end with; of two processes, the second knows labels alone."""
+    ranks = find_ranks()
+    with joined(ranks, on_gpu=False):
+        run = begun(config, folder, ranks)
+        for number in range(3):
+            photos = batch_of(number, number + 1, number + 2, number + 3)
+            photos.targets[1::2] = -1
+            photos.segments[1::2] = 0
+            photos.region_segments[1::2] = False
+            own = type(photos)(*(x[ranks.rank :: ranks.size] if len(x) == 4 else x for x in photos))
+            step(run, config, own)
+        return weights(run), run.losses
 
 
 @pytest.mark.slow
@@ -87,9 +85,9 @@ def test_two_processes_thaw_and_weigh_as_one(config, tmp_path):
         config, batch_norm="frozen", freeze=("backbone",), freeze_epochs=1, loss=Loss(weighting="uncertainty"),
         opt="momentum", lr=0.01, clip_grad=100.0,
     )  # fmt: skip
-    trained(0, 1, config, str(tmp_path))
-    multiprocessing.spawn(trained, (2, config, str(tmp_path)), nprocs=2)
-    (one, losses), (two, shared) = (torch.load(tmp_path / f"{size}.pt", weights_only=True) for size in (1, 2))
+    ((one, losses),) = together(lambda: trained(config, tmp_path / "one"), size=1)
+    (two, shared), (same_two, _) = together(lambda: trained(config, tmp_path / "two"))
+    assert same(two, same_two) == {*two}
     assert shared == pytest.approx(losses, rel=1e-4, abs=1e-5)
     start = weights(begun(config, tmp_path / "start"))
     moved = {name for name in one if float((one[name] - start[name]).abs().max()) > 1e-4}
