@@ -76,12 +76,16 @@ class MultiLabel(nn.Module):
 
     def classify(self, pooled: Tensor) -> Tensor:
         """What `pool` answers -> logits (B, N, L)."""
+        return self.describe(pooled)[0]
+
+    def describe(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """What `pool` answers -> logits (B, N, L), and embeddings (B, N, hidden): the shared layer that they read."""
         normed = self.norm(pooled)
         shared = self.shared(normed)                                     # (B, N, hidden)
         logits = [classifier(shared) for classifier in self.classifiers]
         if self.direct is None:
-            return torch.cat(logits, dim=2)
-        return torch.cat([*logits, self.direct(normed)], dim=2)[:, :, self.get_buffer("order")]
+            return torch.cat(logits, dim=2), shared
+        return torch.cat([*logits, self.direct(normed)], dim=2)[:, :, self.get_buffer("order")], shared
 
     def norm(self, pooled: Tensor) -> Tensor:
         """What `pool` answers -> the same, each map's channels normalised (B, N, sum of Ci)."""

@@ -380,8 +380,8 @@ def test_a_network_in_training() -> None:
 
     class Net(torch.nn.Module):
         def forward(self, pixels: torch.Tensor, valid: torch.Tensor) -> Output:
-            masks, labels = oracle(pixels.numpy(), valid.numpy())
-            return Output(torch.from_numpy(masks), torch.from_numpy(labels))
+            answer = oracle(pixels.numpy(), valid.numpy())
+            return Output(torch.from_numpy(answer.masks), torch.from_numpy(answer.labels))
 
     dataset: Dataset = Toy(many())
     about = metadata(data=[{"name": "toy", "terms": "none", "photos": 40}])

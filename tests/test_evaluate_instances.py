@@ -312,8 +312,8 @@ def test_a_network_in_training_brings_its_thresholds_and_its_ap() -> None:
 def test_the_headline_of_networks_that_draw_classes_is_without_instances() -> None:
     class Net(torch.nn.Module):
         def forward(self, pixels: torch.Tensor, valid: torch.Tensor) -> Any:
-            masks, labels = Oracle(right)(pixels.numpy(), valid.numpy())
-            return Output(torch.from_numpy(masks), torch.from_numpy(labels))
+            answer = Oracle(right)(pixels.numpy(), valid.numpy())
+            return Output(torch.from_numpy(answer.masks), torch.from_numpy(answer.labels))
 
     network: Any = Net()
     dataset = Toy(many())

@@ -49,6 +49,7 @@ def test_inputs_and_outputs_are_those_of_the_contract(graph: onnx.ModelProto) ->
         "valid": (TensorProto.UINT8, ["batch", height, width]),
         "masks": (TensorProto.FLOAT, ["batch", 29, height // 4, width // 4]),
         "labels": (TensorProto.FLOAT, ["batch", 30, 83]),
+        "embeddings": (TensorProto.FLOAT, ["batch", 30, 32]),
     }
 
 
@@ -108,7 +109,7 @@ class Wrong:
         return Answer(**answer)
 
 
-@pytest.mark.parametrize("output", ["masks", "labels"])
+@pytest.mark.parametrize("output", ["masks", "labels", "embeddings"])
 def test_a_graph_that_answers_otherwise_than_torch_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:

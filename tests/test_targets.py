@@ -200,8 +200,8 @@ def test_answers_are_not_judged_in_training(items: ClothingDataset) -> None:
 
     class Net(torch.nn.Module):
         def forward(self, pixels: torch.Tensor, valid: torch.Tensor) -> Output:
-            masks, labels = prepared(pixels.numpy(), valid.numpy())
-            return Output(torch.from_numpy(masks), torch.from_numpy(labels))
+            answer = prepared(pixels.numpy(), valid.numpy())
+            return Output(torch.from_numpy(answer.masks), torch.from_numpy(answer.labels))
 
     dataset: Dataset = items
     network: Any = Net()

@@ -2,6 +2,7 @@
 
     inputs    pixels  uint8 (B, H, W, 3)    valid   uint8 (B, H, W)          B free, H W the checkpoint's canvas
     outputs   masks   float (B, K, h, w)    labels  float (B, 1 + K, L)      logits; see `hemline.model.Output`
+              embeddings  float (B, 1 + K, D)
 
 Weights stand in half precision, bit for bit as `checkpoint.save` rounds them, each with a Cast that a runtime does
 once when it loads; everything is computed in 32-bit floats. Batch norm is left beside large kernels, for a runtime
@@ -34,7 +35,7 @@ from hemline.model import Network
 from hemline.runtime import open_runtime
 
 MAX_DRIFT = 1e-3
-"""Largest difference between a logit of the graph and of torch, relative to the largest logit (or to 1)."""
+"""Largest difference between a number of the graph and of torch, relative to the largest of its kind (or to 1)."""
 OPSET = 18
 """The ONNX operators that torch's exporter writes natively from 2.10 on."""
 MIN_PACKED = 1024
@@ -76,7 +77,7 @@ def to_onnx(network: Network, metadata: Metadata) -> onnx.ModelProto:
     """
     pixels, valid = (torch.from_numpy(array) for array in _canvases(2, metadata.canvas))
     try:
-        model = trace(network, {"pixels": pixels, "valid": valid}, ["masks", "labels"])
+        model = trace(network, {"pixels": pixels, "valid": valid}, ["masks", "labels", "embeddings"])
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise WeightsError(f"{metadata.name}: torch cannot write this network as a graph ({reason})") from error
@@ -150,12 +151,18 @@ def _compare(network: Network, graph: Path, metadata: Metadata) -> None:
     with torch.inference_mode():
         want = network(torch.from_numpy(pixels), torch.from_numpy(valid))
         got = open_runtime(graph, metadata, runtime="openvino", device="cpu")(pixels, valid)
-        masks, labels = torch.from_numpy(got.masks), torch.from_numpy(got.labels)
+        masks, labels, embeddings = (torch.from_numpy(x) for x in got if x is not None)
         # Two classes that tie may change places at a cell, and a label then speaks of another mask.
         area = area_resize(torch.from_numpy(valid)[:, None].float(), masks.shape[-2:])
         same = (network.decide(masks, area) == network.decide(want.masks, area)).flatten(2).all(2)  # (B, K)
         same = torch.cat([torch.ones_like(same[:, :1]), same], dim=1)                               # (B, 1 + K)
-    for name, a, b in (("masks", masks, want.masks), ("labels", labels[same], want.labels[same])):
+    assert want.embeddings is not None
+    parts = (
+        ("masks", masks, want.masks),
+        ("labels", labels[same], want.labels[same]),
+        ("embeddings", embeddings[same], want.embeddings[same]),
+    )
+    for name, a, b in parts:
         drift = float((a - b).abs().max()) / max(1.0, float(b.abs().max()))
         if not drift <= MAX_DRIFT:
             raise WeightsError(

@@ -29,6 +29,8 @@ class Output(NamedTuple):
     """(B, K, h, w) logits, one map a mask class."""
     labels: Tensor
     """(B, 1 + K, L) logits: of the whole photo, then under the mask of each class; an empty mask means nothing."""
+    embeddings: Tensor | None = None
+    """(B, 1 + K, D) what the labels were read from, of the same; None of a stand-in that has none."""
 
 
 FAR = 1e4
@@ -97,7 +99,8 @@ class Network(nn.Module):
         dense = self.dense(pixels)
         area = area_resize(valid[:, None].to(dense.logits.dtype), dense.logits.shape[-2:])  # (B, 1, h, w)
         masks = torch.cat([area, self.decide(dense.logits, area) * area], dim=1)            # (B, 1 + K, h, w)
-        return Output(dense.logits, self.label_head(dense.maps, masks))
+        labels, embeddings = self.label_head.describe(self.label_head.pool(dense.maps, masks))
+        return Output(dense.logits, labels, embeddings)
 
     def decide(self, logits: Tensor, area: Tensor) -> Tensor:
         """Mask logits -> the masks (B, K, h, w) of 0 and 1 that are the answer.

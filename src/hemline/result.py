@@ -62,6 +62,9 @@ class Garment:
     attributes: list[ScoredLabel]
     parts: list[Garment] = field(default_factory=list)
     """What lies on it, such as a collar with its own attributes, largest first; parts have none."""
+    embedding: NDArray[np.float32] | None = field(default=None, repr=False)
+    """(D,) what like garments are found by (`hemline similar`); None where the weights' graph has none, and where the
+    garment has no mask of its own."""
 
     def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
         """Plain JSON; scores rounded to four digits."""
@@ -209,6 +212,7 @@ def read_answer(
     name: str,
     min_score: float | None = None,
     one_by_one: bool = False,
+    embeddings: NDArray[np.float32] | None = None,
 ) -> Result:
     """Turn the network's logits for one photo into its answer.
 
@@ -232,14 +236,19 @@ def read_answer(
         one_by_one: Make each connected part of a mask a garment of its own, as `read_detections` reports them: with
             the score of its own pixels and the attributes of all its class. What the photo's label alone names has no
             mask then.
+        embeddings: (1 + K, D) of the whole photo, then under the mask of each class.
     """
     space = metadata.labels
     maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), metadata.layers)
     if one_by_one:
         parts = of_maps(maps, labels, len(space.categories))
-        return _of_found(parts, labels[0], metadata, photo, name=name, least=min_score or 0.0)
+        by_class = None if embeddings is None else embeddings[1:]
+        return _of_found(parts, labels[0], metadata, photo, name=name, least=min_score or 0.0, by_class=by_class)
     regions = find_regions(maps, len(space.categories))
-    drawn = [_Drawn(k, region.score, region.mask, labels[1 + k]) for k, region in regions.items()]
+    drawn = [
+        _Drawn(k, region.score, region.mask, labels[1 + k], None if embeddings is None else embeddings[1 + k])
+        for k, region in regions.items()
+    ]
 
     def guess(category: int) -> Mask | None:
         return best_region(maps, category, LEAST_REGION)
@@ -281,11 +290,15 @@ def _of_found(
     *,
     name: str,
     least: float,
+    by_class: NDArray[np.float32] | None = None,
 ) -> Result:
-    """The answer of garments found one by one and of the (L,) logits of the whole photo."""
+    """The answer of garments found one by one, the (L,) logits of the whole photo and each class's embedding (K, D)."""
     size = (photo.shape[0], photo.shape[1])
     chosen = reported(found, metadata, size)
-    drawn = [_Drawn(one.category, one.score, one.mask(size), one.labels) for one in chosen]
+    drawn = [
+        _Drawn(k, one.score, one.mask(size), one.labels, None if by_class is None else by_class[k])
+        for one, k in ((one, one.category) for one in chosen)
+    ]
     return _compose(drawn, of_photo, lambda _: None, metadata, photo, name=name, least=least)
 
 
@@ -297,6 +310,8 @@ class _Drawn(NamedTuple):
     mask: Mask
     labels: NDArray[np.float32]
     """(L,) logits of what is said of it."""
+    embedding: NDArray[np.float32] | None
+    """(D,)."""
 
 
 def _compose(
@@ -319,7 +334,7 @@ def _compose(
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
         said = attributes_said(space, one.labels, thresholds, {category.name}, least)
-        garments.append(_garment(category, one.score, one.mask, "mask", photo, said))
+        garments.append(_garment(category, one.score, one.mask, "mask", photo, said, one.embedding))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
         if of_photo[k] > thresholds[k] and not _outdone(space, category, of_photo - thresholds, there):
@@ -351,6 +366,7 @@ def _garment(
     found_by: Literal["mask", "label"],
     photo: NDArray[np.uint8],
     attributes: list[ScoredLabel],
+    embedding: NDArray[np.float32] | None = None,
 ) -> Garment:
     return Garment(
         category=category.name,
@@ -363,4 +379,5 @@ def _garment(
         found_by=found_by,
         colours=[] if mask is None else colours(photo, mask),
         attributes=attributes,
+        embedding=embedding,
     )

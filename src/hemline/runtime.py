@@ -52,6 +52,8 @@ class Answer(NamedTuple):
     """(B, K, h, w) logits, one map a mask class."""
     labels: NDArray[np.float32]
     """(B, 1 + K, L) logits: of the whole photo, then under the mask of each class; an empty mask means nothing."""
+    embeddings: NDArray[np.float32] | None = None
+    """(B, 1 + K, D) what garments are compared by, of the same; None where the graph is of a version without them."""
 
 
 class Detections(NamedTuple):
@@ -229,12 +231,14 @@ class _OpenVino:
         self._graph = _graph(weights, metadata)
         self._requests: dict[int, Any] = {}
         self._lock = Lock()  # a request holds one batch at a time
-        self._request(1)  # says now what is wrong with the graph
+        request = self._request(1)  # says now what is wrong with the graph
+        named = {name for output in request.model_outputs for name in output.get_names()}
+        self._outputs = [name for name in Answer._fields if name in named]
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         with self._lock:
             outputs = self._request(len(pixels)).infer({"pixels": pixels, "valid": valid})
-            return Answer(outputs["masks"], outputs["labels"])
+            return Answer(**{name: outputs[name] for name in self._outputs})
 
     def _request(self, batch: int) -> Any:  # noqa: ANN401  OpenVINO has no types
         """One photo has a request of its own: with its shapes fixed, it takes a tenth less time than in any batch."""
@@ -276,8 +280,8 @@ class _OnnxRuntime:
             raise DeviceError("runtime onnxruntime sees no GPU: take device=cpu, or install onnxruntime-gpu")
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
-        masks, labels = self._session.run(["masks", "labels"], {"pixels": pixels, "valid": valid})
-        return Answer(masks, labels)
+        names = [output.name for output in self._session.get_outputs() if output.name in Answer._fields]
+        return Answer(**dict(zip(names, self._session.run(names, {"pixels": pixels, "valid": valid}), strict=True)))
 
 
 class _Torch:
@@ -295,8 +299,8 @@ class _Torch:
 
         photos, inside = (torch.tensor(np.ascontiguousarray(x), device=self.device) for x in (pixels, valid))
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            masks, labels = self.network(photos, inside)
-        return Answer(masks.cpu().numpy(), labels.cpu().numpy())
+            outputs = self.network(photos, inside)
+        return Answer(*(output.cpu().numpy() for output in outputs))
 
 
 class _TorchFinder:

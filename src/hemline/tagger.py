@@ -211,11 +211,11 @@ class Tagger:
                 frame, least = read.canvas.frame, self.min_score
                 yield read_detections(found, frame, self.metadata, read.photo, name=read.name, min_score=least)
             return
-        masks, labels = self.run(pixels, valid)
+        answer = self.run(pixels, valid)
         for i, read in enumerate(batch):
             yield read_answer(
-                masks[i],
-                labels[i],
+                answer.masks[i],
+                answer.labels[i],
                 self.metadata.canvas,
                 read.canvas.frame,
                 self.metadata,
@@ -223,6 +223,7 @@ class Tagger:
                 name=read.name,
                 min_score=self.min_score,
                 one_by_one=self.instances,
+                embeddings=None if answer.embeddings is None else answer.embeddings[i],
             )
 
     def run(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
@@ -237,14 +238,14 @@ class Tagger:
         if not self.flip:
             return answer
         mirrored = self.runtime(np.ascontiguousarray(pixels[:, :, ::-1]), np.ascontiguousarray(valid[:, :, ::-1]))
-        return _average((answer, Answer(mirrored.masks[..., ::-1], mirrored.labels)), valid, self.metadata)
+        return _average((answer, mirrored._replace(masks=mirrored.masks[..., ::-1])), valid, self.metadata)
 
 
 def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metadata) -> Answer:
     """The mean of several answers to the same canvases, whose valid pixels are (B, H, W).
 
-    Labels under a mask are averaged over the answers in which that class holds a cell, since those of an empty mask
-    mean nothing; where it holds none in any, over all.
+    Labels and embeddings of a mask are averaged over the answers in which that class holds a cell, since those of an
+    empty mask mean nothing; where it holds none in any, over all.
     """
     thresholds = logit(metadata.mask_thresholds)
     labels = np.stack([answer.labels for answer in passes])               # (P, B, 1 + K, L)
@@ -257,8 +258,10 @@ def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metad
             maps = Maps(answer.masks[i], metadata.canvas, frame, thresholds, metadata.layers)
             counts[p, i, [1 + k for layer in maps.layers for k in contenders(maps, layer)]] = True
     counts |= ~counts.any(0)
-    mean = (labels * counts).sum(0) / counts.sum(0, dtype=np.float32)
-    return Answer(np.stack([answer.masks for answer in passes]).mean(0), mean)
+    weights = counts / counts.sum(0, dtype=np.float32)                    # (P, B, 1 + K, 1)
+    seen = [answer.embeddings for answer in passes if answer.embeddings is not None]
+    embeddings = (np.stack(seen) * weights).sum(0) if len(seen) == len(passes) else None
+    return Answer(np.stack([answer.masks for answer in passes]).mean(0), (labels * weights).sum(0), embeddings)
 
 
 def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
