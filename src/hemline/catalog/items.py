@@ -80,7 +80,8 @@ def open_catalog(patterns: Sequence[str], *, path_column: str | None = None) -> 
         another table is text.
 
     Raises:
-        DataError: a table cannot be read, or does not say which of its columns is that of the photos; there is no pattern.
+        DataError: a table cannot be read, or does not say which of its columns is that of the photos; there is
+            no pattern.
     """
     if not patterns:
         raise DataError("a catalogue needs a folder, a glob, a table or a shard")
@@ -305,7 +306,7 @@ def _item(source: str, row: dict[str, Any] | None = None, problem: str | None = 
 
 
 def _utf8(path: str) -> str:
-    """A path as valid text: bytes of a name that are not UTF-8 are written out, as `\\xff`."""
+    """A path as valid text: bytes of a name that are not UTF-8 are written out, as backslash, x, ff."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

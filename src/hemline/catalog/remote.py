@@ -1,17 +1,19 @@
 """What lies at a URL: photos, tables, shards and folders, read through fsspec.
 
-A try that fails for a passing reason (a time-out, a broken connection, HTTP 408, 425, 429 or 5xx) is made again, after a
-pause that doubles and is never quite the same. Passwords and query strings stand in no message.
+A try that fails for a passing reason (a time-out, a broken connection, HTTP 408, 425, 429 or 5xx) is made again, after
+a pause that doubles and is never quite the same. Passwords and query strings stand in no message.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
 import ssl
 import time
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -160,14 +162,14 @@ class _Limited(io.BytesIO):
         super().__init__()
         self._max_bytes = max_bytes
 
-    def write(self, chunk: Any, /) -> int:
+    def write(self, chunk: bytes, /) -> int:  # type: ignore[override]  # the only kind it is given
         if self.tell() + len(chunk) > self._max_bytes:
             raise _TooLargeError
         return super().write(chunk)
 
 
 def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and its path there.
+    """The file system of a URL, by fsspec, and its path there.
 
     Raises:
         PhotoError: this protocol is not read, or its package is missing.
@@ -175,20 +177,8 @@ def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any,
     protocol = protocol_of(url)
     if protocol not in PACKAGES:
         raise PhotoError(f"{shown(url)}: {protocol}:// is not read; {', '.join(PACKAGES)} are")
-    options: dict[str, Any] = {}
     try:
-        import fsspec
-
-        if protocol in WEB:
-            import aiohttp
-
-            total = whole and whole * timeout
-            waits = aiohttp.ClientTimeout(total=total, sock_connect=timeout, sock_read=timeout)
-            # A signature may not survive being written another way, so what is a URL already goes out as it is.
-            options = {
-                "client_kwargs": {"timeout": waits, "trust_env": True}, "encoded": bool(_AS_IT_IS.fullmatch(url)),
-            }  # fmt: skip
-        system = fsspec.filesystem(protocol, **options)
+        system = _shared(os.getpid(), protocol, bool(_AS_IT_IS.fullmatch(url)), timeout, whole)
     except ImportError:
         package = PACKAGES[protocol]
         more = f" {package}" if package not in ("aiohttp", "fsspec") else ""
@@ -198,6 +188,24 @@ def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any,
     except Exception as error:  # a store's own package asks for its settings here
         raise PhotoError(f"{shown(url)}: {_why(error)[0]}") from None
     return system, system._strip_protocol(url)
+
+
+@cache
+def _shared(process: int, protocol: str, as_it_is: bool, timeout: float, whole: float | None) -> Any:  # noqa: ANN401
+    """One for all threads of a process: fsspec's own cache has one for each, and keeps those of threads that ended."""
+    import fsspec
+
+    if protocol not in WEB:
+        return fsspec.filesystem(protocol, skip_instance_cache=True)
+    import aiohttp
+
+    waits = aiohttp.ClientTimeout(total=whole and whole * timeout, sock_connect=timeout, sock_read=timeout)
+    return fsspec.filesystem(
+        protocol,
+        skip_instance_cache=True,
+        client_kwargs={"timeout": waits, "trust_env": True},
+        encoded=as_it_is,  # a signature may not survive being written another way
+    )
 
 
 def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
@@ -222,14 +230,14 @@ def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
 
 
 def _pause(error: Exception, number: int) -> float:
-    asked = (getattr(error, "headers", None) or {}).get("Retry-After", "")
+    asked = str((getattr(error, "headers", None) or {}).get("Retry-After", ""))
     least = min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else 0.0
-    return max(least, PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5))
+    return max(least, PAUSE * 2.0 ** (number - 1) * random.uniform(0.5, 1.5))
 
 
 def _why(error: Exception) -> tuple[str, bool]:
     """What went wrong, never in the error's own words, which may hold the URL; and whether it may pass."""
-    status = getattr(error, "status", None) or getattr(error, "code", None)  # aiohttp's, gcsfs's
+    status = error.status if hasattr(error, "status") else getattr(error, "code", None)  # aiohttp's, gcsfs's
     if isinstance(error, FileNotFoundError):
         return "nothing is there (HTTP 404, or no such bucket or file)", False
     if isinstance(error, TimeoutError):
@@ -238,9 +246,9 @@ def _why(error: Exception) -> tuple[str, bool]:
         return "access is refused; are the store's credentials set in the environment?", False
     if isinstance(error, ssl.CertificateError):
         return "the server's certificate is not valid", False
+    if type(error).__name__ == "TooManyRedirects":
+        return "redirected again and again", False
     if isinstance(status, int) and status in list(HTTPStatus):
-        if status < 400:
-            return "redirected again and again", False
         return f"HTTP {status} {HTTPStatus(status).phrase}", status in (408, 425, 429) or status >= 500
     if isinstance(error, ValueError):
         return "not an address that can be read", False

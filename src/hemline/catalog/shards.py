@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ class Member(NamedTuple):
 
 
 def members_of(shard: Path, max_bytes: int, carry: bool = False) -> Iterator[Member]:
-    """The photos of a tar file in its order, by the ends of their names; other files and what is hidden are passed over.
+    """The photos of a tar file in its order, by the ends of their names; what else it holds is passed over.
 
     Whatever is broken ends them with a member that has a problem; those before it are good.
 
@@ -43,7 +44,8 @@ def members_of(shard: Path, max_bytes: int, carry: bool = False) -> Iterator[Mem
         with shard.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
         if packed:
-            with tarfile.open(shard, "r|gz") as tar:
+            # `r|gz` would take the end of a torn file for that of its photos; gzip does not.
+            with gzip.open(shard) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
                 yield from _members(tar, max_bytes, carry=True, end=None)
         else:
             with tarfile.open(shard, "r:") as tar:
@@ -61,7 +63,7 @@ def _members(tar: tarfile.TarFile, max_bytes: int, carry: bool, end: int | None)
         tarfile.TarError: the shard is broken; so do the others of `_BROKEN`.
     """
     while (info := tar.next()) is not None:
-        tar.members = []  # or it keeps each one
+        tar.members = []  # type: ignore[attr-defined]  # or it keeps each one
         if not info.isreg() or not is_photo(PurePosixPath(info.name).name):
             continue
         if end is not None and info.offset_data + info.size > end and not info.issparse():
@@ -79,7 +81,7 @@ def _members(tar: tarfile.TarFile, max_bytes: int, carry: bool, end: int | None)
 
 
 def _unless_ended(shard: Path, offset: int) -> Iterator[Member]:
-    """A problem where a plain shard stops without the empty block that ends a tar file: `tarfile` takes it as an end."""
+    """A problem where no empty block ends a plain shard: for `tarfile`, a torn one may just be at its end."""
     with shard.open("rb") as file:
         file.seek(offset)
         block = file.read(tarfile.BLOCKSIZE)

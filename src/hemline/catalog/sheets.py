@@ -1,9 +1,4 @@
-"""Tables that name photos: CSV, TSV and Parquet, read a few rows at a time, every cell as it stands.
-
-    sku,image,colour
-    00123,shop/00123.jpg,red
-    00124,https://cdn.example/00124.jpg,"navy, white"
-"""
+"""Tables that name photos: CSV, TSV and Parquet, read a few rows at a time, every cell as it stands."""
 
 from __future__ import annotations
 
@@ -63,7 +58,7 @@ class Sheet:
     """Its columns; text, if it is no Parquet file."""
 
     def __init__(self, file: Path, name: str, path_column: str | None = None) -> None:
-        self.file, self.name = file, name
+        self.file, self.name, self._parquet = file, name, False
         try:
             with file.open("rb") as content:
                 head = content.read(4)
