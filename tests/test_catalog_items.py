@@ -122,6 +122,8 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\ufeff", exclud
 @given(st.lists(st.tuples(st.text("ab/. ", max_size=5), CELLS, CELLS), max_size=6), st.sampled_from(",;\t"),
        st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), st.sampled_from(["\n", "\r\n"]))  # fmt: skip
 def test_any_csv_that_python_writes_is_read_back(tmp_path_factory, rows, delimiter, quoting, end):
+    if quoting == csv.QUOTE_MINIMAL:                      # a lone \r is then not quoted by all versions of Python
+        rows = [tuple(cell.replace("\r", "") for cell in row) for row in rows]
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end)
     writer.writerows([("path", "one", "two"), *rows])

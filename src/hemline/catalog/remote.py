@@ -1,7 +1,8 @@
 """What lies at a URL: photos, tables, shards and folders, read through fsspec.
 
 A try that fails for a passing reason (a time-out, a broken connection, HTTP 408, 425, 429 or 5xx) is made again, after
-a pause that doubles and is never quite the same. Passwords and query strings stand in no message.
+a pause that doubles and is never quite the same; stores' own packages have their own rules for that.
+Passwords and query strings stand in no message.
 """
 
 from __future__ import annotations
@@ -215,6 +216,8 @@ def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
         PhotoError: it failed.
         _TooLargeError: as `do` says.
     """
+    if protocol_of(url) not in WEB:
+        tries = 1  # the packages of stores try again by themselves
     for number in range(1, tries + 1):
         try:
             return do()
@@ -254,6 +257,8 @@ def _why(error: Exception) -> tuple[str, bool]:
         return "not an address that can be read", False
     passing = isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "botocore")
     said = type(error).__name__
-    if isinstance(error, ConnectionError) or "Connect" in said or "Disconnect" in said or "Payload" in said:
+    if isinstance(error, OSError) and error.errno:
+        said = os.strerror(error.errno)
+    if isinstance(error, ConnectionError) or re.search("Connect|Disconnect|Payload", type(error).__name__):
         said = f"the connection failed ({said})"
     return said, passing
