@@ -10,7 +10,6 @@ from PIL import Image
 from hemline import Tagger
 from hemline.catalog.items import Item
 from hemline.catalog.work import Asked, Plan, Worker
-from hemline.predict import demo_photo
 
 from .exported import copied
 
