@@ -21,7 +21,7 @@ from itertools import islice
 from types import FrameType
 from typing import Protocol
 
-from hemline.catalog.items import Catalog
+from hemline.catalog.items import Catalog, Item
 from hemline.catalog.parts import Parts
 from hemline.catalog.processes import ONE_THREAD, Chunk, Crew, Work, cpu_count
 from hemline.catalog.tables import Rows
@@ -195,7 +195,7 @@ class _Source:
             yield Asked(position, occurrence, item)
             position += 1
 
-    def _until_it_fails[T](self, items: Iterable[T]) -> Iterator[T]:
+    def _until_it_fails(self, items: Iterable[Item]) -> Iterator[Item]:
         try:
             yield from items
         except Exception as error:
