@@ -1,8 +1,8 @@
 """Worker processes of one machine: chunks of photos go out in order, and their answers come back in that order.
 
 Each process has two pipes of its own, so that one that dies takes nothing with it but the chunk in its hands. That
-chunk is done again photo by photo, each in a process that others did not spoil; a photo that ends its process twice
-when it is alone is answered by a sentence instead. Only the standard library is imported here, so that a new process
+chunk is done again photo by photo, and a photo that ends its process twice when it is alone is answered by a sentence
+instead. Only the standard library is imported here, so that a new process
 can say how many threads its libraries take before they are loaded.
 """
 
@@ -39,7 +39,7 @@ AHEAD = 2
 WINDOW = 4
 """Chunks a process that are given out or wait for an earlier one's answer, at most: what bounds the memory."""
 TRIES = 2
-"""How often a photo alone may end its process before it is answered by a sentence."""
+"""How often a photo alone may end its process before it is answered by a sentence; it may hang once."""
 DYING = 5.0
 """Seconds that a process may take to end after its pipe has."""
 STILLBORN = 3
@@ -194,7 +194,7 @@ class Crew:
         for worker in busy:
             if worker in self._workers and worker.tasks and time.monotonic() - worker.since >= self.patience:
                 worker.end()
-                self._lost(worker, f"no answer within {self.patience:.0f} seconds, so it was given up")
+                self._lost(worker, f"no answer within {self.patience:g} seconds, so it was given up", last=True)
 
     def _heard(self, worker: _Worker, said: object) -> None:
         worker.since = time.monotonic()
@@ -209,19 +209,25 @@ class Crew:
         else:
             self._answers.setdefault(task.number, {})[task.index] = said
 
-    def _lost(self, worker: _Worker, why: str) -> None:
-        """A process has ended: the first of its tasks may be what ended it, the others were not begun."""
+    def _lost(self, worker: _Worker, why: str, *, last: bool = False) -> None:
+        """A process has ended: the first of its tasks may be what ended it, the others were not begun.
+
+        Args:
+            worker: The process.
+            why: How it ended.
+            last: Whether a photo that was alone is not tried again.
+        """
         self._workers.remove(worker)
         tasks = list(worker.tasks)
         if worker.ready and tasks:
-            tasks[:1] = self._redone(tasks[0], why)
+            tasks[:1] = self._redone(tasks[0], why, last=last)
         elif not worker.ready:
             self._stillborn += 1
             if self._stillborn >= STILLBORN:
                 raise HemlineError(f"the processes that read photos end before they begin: {why}")
         self._again.extendleft(reversed(tasks))
 
-    def _redone(self, task: _Task, why: str) -> list[_Task]:
+    def _redone(self, task: _Task, why: str, *, last: bool = False) -> list[_Task]:
         """The tasks that stand for one that failed."""
         if len(task.chunk) > 1:
             self._pieces[task.number] = len(task.chunk)
@@ -229,9 +235,10 @@ class Crew:
         (one,) = task.chunk
         if task.tries >= TRIES:                            # a sentence was to be its answer
             raise HemlineError(f"{one.item.path}: no process can say why it has no answer: {why}")
-        if task.tries + 1 == TRIES:
+        tries = TRIES if last else task.tries + 1
+        if tries == TRIES:
             one = one._replace(item=one.item._replace(problem=f"{one.item.path}: {why}", data=None))
-        return [_Task(task.number, task.index, (one,), task.tries + 1)]
+        return [_Task(task.number, task.index, (one,), tries)]
 
 
 class _Worker:
