@@ -25,7 +25,7 @@ def answered(crew, given):
 
 def test_answers_come_in_the_order_of_the_chunks_from_several_processes():
     given = chunks(3, 1, 5, 2, 2, 1, special={0: "slow.jpg", 9: "slow.jpg"})
-    answers = [answer for answer in Crew(Read(), 2).run(given)]
+    answers = list(Crew(Read(), 2).run(given))
     assert [[position for position, _, _ in answer] for answer in answers] == [
         [0, 1, 2], [3], [4, 5, 6, 7, 8], [9, 10], [11, 12], [13]
     ]  # fmt: skip

@@ -23,7 +23,8 @@ def tag(
     catalogue: Annotated[
         list[str],
         typer.Argument(
-            metavar="CATALOGUE...", help="Folders, files, globs, CSV or Parquet files with a column of paths or URLs, tar shards."
+            metavar="CATALOGUE",
+            help="Folders, photos, globs, CSV or Parquet files with a column of paths or URLs, tar shards.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the tables go; the same one goes on.")],
@@ -73,7 +74,7 @@ def tag(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Processes; one for each core if left out, and one on a GPU.", rich_help_panel=ENGINE
+            min=1, metavar="N", help="Processes; else one for each core, and one on a GPU.", rich_help_panel=ENGINE
         ),
     ] = None,
 ) -> None:

@@ -70,7 +70,7 @@ class Tally:
 class View(Protocol):
     """Is told how far a run is."""
 
-    def begin(self, tally: Tally, workers: int) -> None:
+    def begin(self, tally: Tally) -> None:
         """The first photos are given out."""
 
     def step(self, tally: Tally) -> None:
@@ -145,7 +145,7 @@ def tag(
     tally, stop, begun = Tally(catalog.count()), Stop(), time.monotonic()
     source = _Source(catalog, parts, tally)
     crew = Crew(make or partial(Worker, plan), count, variables={} if on_gpu else ONE_THREAD)
-    view.begin(tally, count)
+    view.begin(tally)
     with stop.listening():
         try:
             with closing(crew.run(source.chunks(GPU_CHUNK if on_gpu else CHUNK))) as answers:

@@ -2,8 +2,8 @@
 
 Each process has two pipes of its own, so that one that dies takes nothing with it but the chunk in its hands. That
 chunk is done again photo by photo, and a photo that ends its process twice when it is alone is answered by a sentence
-instead. Only the standard library is imported here, so that a new process
-can say how many threads its libraries take before they are loaded.
+instead. Only the standard library is imported here, so that a new process can say how many threads its libraries take
+before they are loaded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DYING = 5.0
 """Seconds that a process may take to end after its pipe has."""
 STILLBORN = 3
 """Processes in a row that may end before they are ready."""
-ONE_THREAD = {name: "1" for name in ("HEMLINE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("HEMLINE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment of a process beside which others work, one a core."""
 
 

@@ -1,4 +1,4 @@
-"""The terminal while a catalogue is tagged: a line that is redrawn, or plain ones now and then; at the end a summary."""
+"""The terminal while a catalogue is tagged: a line that is redrawn, or plain ones now and then; then a summary."""
 
 from __future__ import annotations
 
@@ -41,12 +41,11 @@ class TagView:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def begin(self, tally: Tally, workers: int) -> None:
-        """Say how many processes work."""
+    def begin(self, tally: Tally) -> None:
+        """The time is taken from here."""
         self._tally = tally
         self._begun = self._said_at = time.monotonic()
         self._lately.append((self._begun, 0))
-        console.note(f"{count(workers, 'worker process', 'worker processes')}")
 
     def step(self, tally: Tally) -> None:
         """Keep the figures, to be drawn when their time has come; where nothing is drawn, say them now and then."""
