@@ -2,6 +2,7 @@
 
     uv run benchmarks/tag.py
     uv run benchmarks/tag.py --photos 1000 --photos 20000 --size 120x160 --rounds 0     # memory alone
+    uv run benchmarks/tag.py --photos 20000 --size 60x90 --rounds 0 --weights small.onnx
     uv run benchmarks/tag.py --source shop/ --rounds 5 --workers 4
 
 Throughput: in each round, one after the other and for the same time, as many one-thread processes as `tag` has run
@@ -45,7 +46,7 @@ SIZES = ((550, 830), (800, 1000), (480, 640))
 def main() -> None:
     """Read the arguments, measure, print."""
     if len(sys.argv) > 1 and sys.argv[1] == "--tag":
-        return tag_once(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+        return tag_once(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
     args = _arguments()
     base = _base_photos(args)
     print(f"{args.workers} processes of one thread; photos of {len(base)} kinds, {_megapixels(base):.2f} megapixels")
@@ -78,7 +79,7 @@ def throughput(args: argparse.Namespace, base: list[bytes], folder: Path) -> Non
 def memory(args: argparse.Namespace, base: list[bytes], number: int, folder: Path) -> None:
     """Peaks of one run over so many photos."""
     photos = write_photos(folder / f"memory {number}", base, number)
-    said = tag(photos, folder / f"memory out {number}", args.workers)
+    said = tag(photos, folder / f"memory out {number}", args.workers, args.weights)
     print(
         f"{number:>8,} photos in {said['seconds']:.0f} s: first process {said['first']:.0f} MiB at its peak, "
         f"largest worker {said['worker']:.0f} MiB; {said['garments']:,} garments",
@@ -86,9 +87,9 @@ def memory(args: argparse.Namespace, base: list[bytes], number: int, folder: Pat
     )
 
 
-def tag(photos: Path, out: Path, workers: int) -> dict[str, float]:
+def tag(photos: Path, out: Path, workers: int, weights: str = "default") -> dict[str, float]:
     """One run in a process of its own; its rate, and its peaks of memory in MiB."""
-    command = [sys.executable, __file__, "--tag", str(photos), str(out), str(workers)]
+    command = [sys.executable, __file__, "--tag", str(photos), str(out), str(workers), weights]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peaks: dict[int, float] = {}
         while process.poll() is None:
@@ -101,7 +102,7 @@ def tag(photos: Path, out: Path, workers: int) -> dict[str, float]:
     return said | {"first": peaks.pop(process.pid), "worker": max(peaks.values())}
 
 
-def tag_once(photos: Path, out: Path, workers: int) -> None:
+def tag_once(photos: Path, out: Path, workers: int, weights: str) -> None:
     """Tag, as the command does, and print the rate from the first rows to the last."""
     from hemline.catalog.items import open_catalog
     from hemline.catalog.local import Tally
@@ -119,7 +120,7 @@ def tag_once(photos: Path, out: Path, workers: int) -> None:
         def step(self, tally: Tally) -> None:
             self.times.append((time.perf_counter(), tally.photos))
 
-    catalog, plan, clock = open_catalog([str(photos)]), Plan(device="cpu"), Clock()
+    catalog, plan, clock = open_catalog([str(photos)]), Plan(weights, device="cpu"), Clock()
     with open_parts(out, plan.made_with()) as parts:
         tally = run_tagging(catalog, parts, plan, clock, workers=workers)
     (begun, before), (ended, after) = clock.times[0], clock.times[-1]
@@ -270,6 +271,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement of a round")
     parser.add_argument("--photos", type=int, action="append", help="length of a catalogue whose memory is measured")
     parser.add_argument("--workers", type=int, default=cpu_count())
+    parser.add_argument("--weights", default="default", help="of the runs whose memory is measured")
     parser.add_argument("--source", help="folder of photos")
     parser.add_argument("--size", type=_size, help="WxH of the demo photo, where no folder is named")
     return parser.parse_args()

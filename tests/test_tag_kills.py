@@ -15,12 +15,12 @@ from PIL import Image
 
 from hemline.catalog.parts import read_manifest
 from tests.exported import copied
-from tests.tagged import EVENTS
+from tests.tag_killed import EVENTS
 from tests.tagging import tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")]
 ROOT = Path(__file__).parent.parent
-PHOTOS, KILLS, PART = 150, 24, 3
+PHOTOS, KILLS, PART = 300, 24, 3
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def shop(tmp_path_factory):
 def command(shop, out, event="never", number=1.0, workers=2):
     options = ["--out", str(out), "--weights", str(shop / "small.onnx"), "--workers", str(workers)]
     return [
-        sys.executable, "-m", "tests.tagged", event, str(number), "--", str(shop / "photos"), *options,
+        sys.executable, "-m", "tests.tag_killed", event, str(number), "--", str(shop / "photos"), *options,
         "--part-size", str(PART),
     ]  # fmt: skip
 
@@ -104,8 +104,8 @@ def test_kills_lose_no_photo_and_repeat_none(shop, whole, tmp_path):
     deaths += [(event, 1 + draw.randrange(4)) for event in EVENTS[:-1]]
     draw.shuffle(deaths)
     grown = []
-    for event, number in deaths:
-        code, said = run(command(shop, tmp_path, event, number))
+    for turn, (event, number) in enumerate(deaths):
+        code, said = run(command(shop, tmp_path, event, number, workers=1 + turn % 2))
         assert code == -signal.SIGKILL, f"{event} {number}: {said}"
         grown.append(read_manifest(tmp_path).photos)
     assert len(deaths) >= 20

@@ -24,8 +24,8 @@ from typing import Protocol
 from hemline.catalog.items import Catalog, Item
 from hemline.catalog.parts import Parts
 from hemline.catalog.processes import ONE_THREAD, Chunk, Crew, Work, cpu_count
-from hemline.catalog.tables import Rows
-from hemline.catalog.work import DUPLICATE, FAILED, OK, Asked, Plan, Worker
+from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows
+from hemline.catalog.work import Asked, Plan, Worker
 
 CHUNK, GPU_CHUNK = 16, 64
 """Photos that a worker is given at a time."""

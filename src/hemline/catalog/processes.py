@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,7 +53,7 @@ class _Task(NamedTuple):
 
     number: int
     """Of the chunk."""
-    index: int
+    place: int
     """Of the photo in it; 0 for a whole chunk."""
     chunk: Chunk
     tries: int = 0
@@ -133,7 +133,7 @@ class Crew:
         self._pieces: dict[int, int] = {}                  # of the chunks that are done photo by photo
         self._given = self._next = self._stillborn = 0
 
-    def run(self, chunks: Iterator[Chunk]) -> Iterator[Any]:
+    def run(self, chunks: Iterator[Chunk]) -> Generator[Any, None, None]:
         """Answer chunks, which are asked for as there is room.
 
         Yields:
@@ -160,24 +160,23 @@ class Crew:
                 worker.end()
 
     def _give_out(self, chunks: Iterator[Chunk]) -> None:
-        while (worker := self._free()) is not None:
-            if self._again:
-                task = self._again.popleft()
-            elif self._given - self._next < WINDOW * self.count and (chunk := next(chunks, None)) is not None:
-                task = _Task(self._given, 0, chunk)
-                self._given += 1
-            else:
-                return
-            if worker == "new":
-                worker = _Worker(self.make, self.variables)
-                self._workers.append(worker)
-            worker.give(task)
+        while self._has_room() and (task := self._next_task(chunks)) is not None:
+            least = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
+            if least is None or (least.tasks and len(self._workers) < self.count):
+                least = _Worker(self.make, self.variables)
+                self._workers.append(least)
+            least.give(task)
 
-    def _free(self) -> _Worker | str | None:
-        least = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
-        if (least is None or least.tasks) and len(self._workers) < self.count:
-            return "new"
-        return least if least is not None and len(least.tasks) < AHEAD else None
+    def _has_room(self) -> bool:
+        return len(self._workers) < self.count or any(len(worker.tasks) < AHEAD for worker in self._workers)
+
+    def _next_task(self, chunks: Iterator[Chunk]) -> _Task | None:
+        if self._again:
+            return self._again.popleft()
+        if self._given - self._next >= WINDOW * self.count or (chunk := next(chunks, None)) is None:
+            return None
+        self._given += 1
+        return _Task(self._given - 1, 0, chunk)
 
     def _listen(self) -> None:
         """Wait until a process says something, ends or is overdue."""
@@ -207,7 +206,7 @@ class Crew:
         if isinstance(said, _Raised):
             self._again.extendleft(reversed(self._redone(task, said.sentence)))
         else:
-            self._answers.setdefault(task.number, {})[task.index] = said
+            self._answers.setdefault(task.number, {})[task.place] = said
 
     def _lost(self, worker: _Worker, why: str, *, last: bool = False) -> None:
         """A process has ended: the first of its tasks may be what ended it, the others were not begun.
@@ -238,7 +237,7 @@ class Crew:
         tries = TRIES if last else task.tries + 1
         if tries == TRIES:
             one = one._replace(item=one.item._replace(problem=f"{one.item.path}: {why}", data=None))
-        return [_Task(task.number, task.index, (one,), tries)]
+        return [_Task(task.number, task.place, (one,), tries)]
 
 
 class _Worker:
