@@ -31,6 +31,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class TableForm(StrEnum):
+    """How tables are written."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+
+
 class Challenge(StrEnum):
     """Kaggle's iMaterialist (Fashion) challenges."""
 

@@ -16,6 +16,7 @@ import typer
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
 from hemline._exits import clean_exit, needs_train, said_once
+from hemline.catalog.cli import app as catalog_commands
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
@@ -30,8 +31,11 @@ app = typer.Typer(
 )
 app.add_typer(data_commands, name="data")
 app.add_typer(listings)
+app.add_typer(catalog_commands)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
+MANY = 1000
+"""Photos from which `hemline tag` is the better command."""
 
 
 def _version(asked: bool) -> None:
@@ -144,6 +148,8 @@ def predict(
         if demo:
             asked.append(Asked(demo_photo().name, demo_photo()))
             console.note(DEMO_CREDIT)
+        if len(asked) > MANY:
+            console.note(f"{len(asked):,} photos: `hemline tag` reads so many on all cores, and goes on if stopped")
         tagger = Tagger.load(
             weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score, instances=instances
         )

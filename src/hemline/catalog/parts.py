@@ -129,19 +129,24 @@ class Parts:
         """Whether a photo stood there when the run began."""
         return self._index.is_done(path, occurrence)
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Rows) -> Rows:
         """Take in the rows of the next photos, whose positions follow those before; parts are written as they fill.
 
         A photo whose bytes were answered at an earlier position becomes its duplicate.
 
+        Returns:
+            The rows as they will stand.
+
         Raises:
             UnwritableError: a part cannot be written; those before it stand.
         """
-        self._waiting.append(_without_twins(rows, self._index))
+        rows = _without_twins(rows, self._index)
+        self._waiting.append(rows)
         while self._count >= self._part_size:
             whole, rest = _cut(self._waiting, self._part_size)
             self._write(whole)
             self._waiting = [rest] if rest.photos.num_rows else []
+        return rows
 
     def close(self) -> None:
         """Write what is left as a part of its own.

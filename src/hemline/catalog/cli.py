@@ -1,0 +1,124 @@
+"""`hemline tag`: a catalogue in, tables out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemline._choices import DeviceName, RuntimeName, TableForm
+from hemline._exits import clean_exit, needs_extra
+from hemline.data_commands.cli import FLAG
+from hemline.errors import HemlineError
+
+app = typer.Typer()
+CATALOGUE = "What is read"
+TABLES = "What stands in the tables"
+ENGINE = "How it runs"
+
+
+@app.command(no_args_is_help=True)
+def tag(
+    catalogue: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CATALOGUE",
+            help="Folders, photos, globs, CSV or Parquet files with a column of paths or URLs, tar shards.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the tables go; the same one goes on.")],
+    path_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column with the paths or URLs.", rich_help_panel=CATALOGUE),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.", rich_help_panel=TABLES),
+    ] = None,
+    instances: Annotated[
+        bool,
+        typer.Option(
+            "--instances", metavar=FLAG, help="Make each separate piece a garment: two shoes are two.",
+            rich_help_panel=TABLES,
+        ),
+    ] = False,
+    no_masks: Annotated[
+        bool, typer.Option("--no-masks", metavar=FLAG, help="Leave out the masks.", rich_help_panel=TABLES)
+    ] = False,
+    no_embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--no-embeddings", metavar=FLAG, help="Leave out what `hemline similar` compares.", rich_help_panel=TABLES
+        ),
+    ] = False,
+    form: Annotated[
+        TableForm, typer.Option("--format", help="Of the tables; a CSV has lists as JSON.", rich_help_panel=TABLES)
+    ] = TableForm.PARQUET,
+    part_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Photos in a part of a table.", rich_help_panel=TABLES)
+    ] = 1000,
+    weights: Annotated[
+        str, typer.Option(metavar="FILE", help="Other weights than those in the package.", rich_help_panel=ENGINE)
+    ] = "default",
+    runtime: Annotated[
+        RuntimeName, typer.Option(help="What runs the network.", rich_help_panel=ENGINE)
+    ] = RuntimeName.AUTO,
+    device: Annotated[
+        DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
+    ] = DeviceName.AUTO,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Processes; else one for each core, and one on a GPU.", rich_help_panel=ENGINE
+        ),
+    ] = None,
+) -> None:
+    """Say what is worn in any number of photos, as tables: one row a photo, one a garment.
+
+    A run that was stopped goes on where it was when the same command is given again, and takes in new photos.
+
+    - `hemline tag shop/ --out tags`
+    - `hemline tag products.csv --path-column image_url --out tags --no-masks`
+    """
+    with clean_exit(), needs_extra("tag", "catalog"):
+        from hemline import console
+        from hemline.catalog.items import open_catalog
+        from hemline.catalog.local import tag as run_tagging
+        from hemline.catalog.parts import open_parts
+        from hemline.catalog.view import TagView
+        from hemline.catalog.work import Plan
+
+        catalog = open_catalog(catalogue, path_column=path_column)
+        plan = Plan(
+            weights=weights,
+            runtime=runtime.value,
+            device=device.value,
+            flip=flip,
+            min_score=min_score,
+            instances=instances,
+            masks=not no_masks,
+            embeddings=not no_embeddings,
+            incoming=catalog.schema,
+        )
+        view = TagView()
+        with open_parts(out, plan.made_with(), form=form.value, part_size=part_size) as parts:
+            try:
+                with view:
+                    tally = run_tagging(catalog, parts, plan, view, workers=workers)
+            except KeyboardInterrupt:
+                done = parts.manifest.photos
+                console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")
+                raise typer.Exit(130) from None
+            except HemlineError as error:
+                going_on = f"{parts.manifest.photos:,} photos stand in {out}, and the same command goes on from there"
+                raise type(error)(f"{error}; {going_on}") from error
+        if not tally.photos:
+            console.note(f"nothing to do: {tally.before:,} photos were done before, and there are no others")
+            raise typer.Exit(0 if tally.before else 2)
+        view.summary(out)
+        raise typer.Exit(0 if not tally.failed else 1 if tally.failed < tally.photos else 2)

@@ -1,0 +1,113 @@
+"""Tagging on one machine: every photo has its row, in order, whatever happens to the processes that read it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from hemline.catalog import local
+from hemline.catalog.items import Item
+from hemline.catalog.parts import open_parts
+from hemline.catalog.work import Plan
+from hemline.errors import DataError
+from tests.tagging import Hasher, Listed, Silent, tables
+
+ROOT = Path(__file__).parent.parent
+MADE = {"weights": "none", "weights_sha256": "0" * 64}
+
+
+@pytest.fixture(autouse=True)
+def found(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))  # where new processes find `tests`
+    monkeypatch.setattr(local, "CHUNK", 4)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twelve photos, of which 5 and 8 hold the same as 2; 7 is missing."""
+    folder = tmp_path_factory.mktemp("in")
+    names = [folder / f"{i:02}.jpg" for i in range(12)]
+    for i, name in enumerate(names):
+        if i != 7:
+            name.write_text(f"text {2 if i in (5, 8) else i}")
+    return [Item(str(name), {}) for name in names]
+
+
+def of_the_first(number, folder):
+    """Both tables of an OUT, as if it held so many photos only."""
+    return [table.filter(pc.less(table["position"], number)) for table in tables(folder)]
+
+
+def tagged(items, out, *, workers=1, view=None, part_size=7, error=None):
+    with open_parts(out, MADE, part_size=part_size) as parts:
+        return local.tag(
+            Listed(items, error), parts, Plan(device="cpu"), view or Silent(), workers=workers, make=Hasher
+        )
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """All of them, tagged by one worker."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    view = Silent()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        patch.setattr(local, "CHUNK", 4)
+        return out, tagged(photos, out, view=view), view
+
+
+def test_every_photo_has_its_row_in_order(photos, whole):
+    out, tally, view = whole
+    rows, garments = tables(out)
+    assert rows["position"].to_pylist() == list(range(12))
+    assert rows["path"].to_pylist() == [item.path for item in photos]
+    expected = dict.fromkeys(range(12), "ok") | {7: "failed", 5: "duplicate", 8: "duplicate"}
+    assert rows["status"].to_pylist() == list(expected.values())
+    assert [rows["duplicate_of"][i].as_py() for i in (2, 5, 8)] == [None, 2, 2]
+    assert rows["error_message"][7].as_py() == f"{photos[7].path}: no such file"
+    answered = [i for i, status in expected.items() if status == "ok"]
+    assert garments["position"].to_pylist() == answered
+    assert garments["category"].to_pylist() == [f"text {i}" for i in answered]
+    assert (tally.photos, tally.ok, tally.failed, tally.duplicates, tally.garments) == (12, 9, 1, 2, 9)
+    assert tally.reasons == {"no such file": 1}
+    assert view.seen[-1] == (0, 12)
+
+
+def test_neither_the_workers_nor_the_parts_change_the_tables(photos, whole, tmp_path):
+    tagged(photos[:10], tmp_path / "two", workers=2, part_size=3)
+    assert tables(tmp_path / "two") == of_the_first(10, whole[0])
+
+
+def test_what_is_new_is_added_and_the_same_path_twice_is_two_rows(photos, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="line 5"):         # it waits for the photos before it
+        tagged(photos[3:7], out, error=DataError("shop.csv, line 5: no path"))
+    again = tagged([photos[0], *photos[3:7], photos[4], photos[6], photos[6]], out)
+    assert (again.before, again.photos, again.ok, again.duplicates) == (4, 4, 1, 3)
+    rows, _ = tables(out)
+    names = [int(Path(name).stem) for name in rows["path"].to_pylist()]
+    assert names == [3, 4, 5, 6, 0, 4, 6, 6]
+    assert rows["occurrence"].to_pylist() == [0, 0, 0, 0, 0, 1, 1, 2]
+    assert rows["duplicate_of"].to_pylist() == [None, None, None, None, None, 1, 3, 3]
+    nothing = tagged(photos[3:7], out)
+    assert (nothing.before, nothing.photos) == (4, 0)
+
+
+def test_a_signal_keeps_what_is_finished(photos, whole, tmp_path):
+    number = signal.SIGTERM                                # Ctrl-C is among the slow tests
+
+    class Stopping(Silent):
+        def step(self, tally):
+            if tally.photos >= 4:
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), number)               # an impatient user breaks nothing
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        tagged(photos[:10], tmp_path / "out", view=Stopping())
+    assert signal.getsignal(number) is before
+    assert tables(tmp_path / "out")[0].num_rows == 4
+    tagged(photos[:10], tmp_path / "out")
+    assert tables(tmp_path / "out") == of_the_first(10, whole[0])

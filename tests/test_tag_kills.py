@@ -1,0 +1,165 @@
+"""A tagging run that is killed again and again ends, when it is run again, as if nothing had happened."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hemline.catalog.parts import read_manifest
+from tests.exported import copied
+from tests.tag_killed import EVENTS
+from tests.tagging import tables
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")]
+ROOT = Path(__file__).parent.parent
+PHOTOS, KILLS, PART = 300, 24, 3
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A folder of small photos, some of them twice and some damaged, and weights without training."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "photos").mkdir()
+    random_ = np.random.default_rng(0)
+    for i in range(PHOTOS):
+        photo = folder / "photos" / f"{i:03}.jpg"
+        blotches = random_.integers(0, 256, (6, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+        Image.fromarray(blotches).save(photo, quality=90)
+        if i % 7 == 6:
+            shutil.copy(folder / "photos" / f"{i - 6 * (i % 5 > 2) - 1:03}.jpg", photo)
+        if i % 20 == 10:
+            photo.write_bytes(photo.read_bytes()[:200])
+    copied(folder)
+    return folder
+
+
+def command(shop, out, event="never", number=1.0, workers=2):
+    options = ["--out", str(out), "--weights", str(shop / "small.onnx"), "--workers", str(workers)]
+    return [
+        sys.executable, "-m", "tests.tag_killed", event, str(number), "--", str(shop / "photos"), *options,
+        "--part-size", str(PART),
+    ]  # fmt: skip
+
+
+def start(arguments, **options):
+    return subprocess.Popen(
+        arguments, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, **options,
+    )  # fmt: skip
+
+
+def run(arguments):
+    process = start(arguments)
+    said = process.communicate(timeout=120)[1]
+    return process.returncode, said
+
+
+def members(session):
+    """Processes of a session that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, of = stat.read_text().rpartition(")")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(of) == session and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(shop, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    code, said = run(command(shop, out, workers=1))
+    assert code == 1, said                                 # some are damaged
+    photos, garments = tables(out)
+    assert set(photos["status"].to_pylist()) == {"ok", "failed", "duplicate"}
+    assert garments.num_rows > PHOTOS
+    return photos, garments
+
+
+def assert_same(out, whole):
+    photos, garments = tables(out)
+    assert photos["position"].to_pylist() == list(range(PHOTOS))
+    assert len(set(photos["path"].to_pylist())) == PHOTOS
+    assert photos.equals(whole[0])
+    assert garments.equals(whole[1])
+    manifest = read_manifest(out)
+    standing = sorted(file for table in ("photos", "garments") for file in (out / table).iterdir())
+    assert standing == sorted(manifest.files("photos") + manifest.files("garments"))
+
+
+def test_kills_lose_no_photo_and_repeat_none(shop, whole, tmp_path):
+    draw = random.Random(5)
+    deaths = [(event, 1 + draw.randrange(2)) for event in EVENTS[:-1]]
+    deaths += [("seconds", draw.uniform(0.0, 0.15)) for _ in range(KILLS - 2 * len(deaths))]
+    deaths += [(event, 1 + draw.randrange(4)) for event in EVENTS[:-1]]
+    draw.shuffle(deaths)
+    grown = []
+    for turn, (event, number) in enumerate(deaths):
+        code, said = run(command(shop, tmp_path, event, number, workers=1 + turn % 2))
+        assert code == -signal.SIGKILL, f"{event} {number}: {said}"
+        grown.append(read_manifest(tmp_path).photos)
+    assert len(deaths) >= 20
+    assert grown == sorted(grown)
+    assert grown[-1] < PHOTOS
+    code, said = run(command(shop, tmp_path))
+    assert code == 1, said
+    assert_same(tmp_path, whole)
+
+
+def test_killed_workers_cost_nobody_an_answer(shop, whole, tmp_path):
+    draw = random.Random(6)
+    process = start(command(shop, tmp_path))
+    kills = 0
+    while process.poll() is None:
+        time.sleep(draw.uniform(0.5, 1.5))
+        workers = [pid for pid in members(process.pid) if pid != process.pid and b"spawn_main" in _called(pid)]
+        if workers and kills < 3:
+            os.kill(draw.choice(workers), signal.SIGKILL)
+            kills += 1
+    assert process.returncode == 1, process.stderr.read()
+    process.stderr.close()
+    assert kills
+    assert_same(tmp_path, whole)
+
+
+def _called(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_workers_end_with_the_first_process_and_signals_are_one_sentence(shop, whole, tmp_path):
+    process = start(command(shop, tmp_path))
+    while len(members(process.pid)) < 3:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    until = time.monotonic() + 20
+    while members(process.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not members(process.pid)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = read_manifest(tmp_path).photos
+        process = start(command(shop, tmp_path))
+        while read_manifest(tmp_path).photos <= before:
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        said = process.communicate(timeout=60)[1]
+        stand = read_manifest(tmp_path).photos
+        assert process.returncode == 130, said
+        sentence = f"error: stopped; {stand} photos stand in {tmp_path}: the same command goes on from there"
+        assert said.splitlines()[-1] == sentence
+        assert not members(process.pid)
+    assert run(command(shop, tmp_path))[0] == 1
+    assert_same(tmp_path, whole)
