@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from hemline.masks import Mask, fill_holes, remove_speckles
 from hemline.photo import Frame, unplace
 
+MAX_DECIDED = 500_000
+"""Pixels that masks are decided at, about."""
 NOBODY = -1
 """Owner of a pixel that no class wins."""
 LEAST_RIVALRY = 0.4
@@ -77,6 +79,19 @@ class Maps(NamedTuple):
                 )
             )
         return spans[0], spans[1]
+
+
+def working_frame(frame: Frame) -> Frame:
+    """The frame of the photo at the size that its masks are decided at: its own, or of a large photo a smaller one.
+
+    The network's maps are coarser still: it has `MAX_DECIDED` pixels, or twice as many as it fills of the canvas along
+    each side, whichever is more.
+    """
+    height, width = frame.photo_height, frame.photo_width
+    scale = math.sqrt(max(MAX_DECIDED, 4 * frame.height * frame.width) / (height * width))
+    if scale >= 1:
+        return frame
+    return frame._replace(photo_height=max(1, round(height * scale)), photo_width=max(1, round(width * scale)))
 
 
 def logit(probability: ArrayLike) -> NDArray[np.float32]:

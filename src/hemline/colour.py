@@ -58,7 +58,7 @@ def colours(photo: NDArray[np.uint8], mask: NDArray[np.bool_], max_colours: int 
 
     Args:
         photo: (H, W, 3) RGB.
-        mask: (H, W) True on the garment.
+        mask: (H, W) True on the garment, or at another scale than the photo.
         max_colours: How many to report at most.
 
     Returns:
@@ -105,6 +105,11 @@ def _sample(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
     shift = random.integers(step, size=(2, len(chosen)))
     near = np.minimum(rows + shift[0], mask.shape[0] - 1), np.minimum(columns + shift[1], mask.shape[1] - 1)
     rows, columns = np.where(mask[near], near, (rows, columns))
+    if mask.shape != photo.shape[:2]:                          # the pixel that the middle of a mask's cell lies in
+        rows, columns = (
+            ((2 * np.arange(cells) + 1) * pixels // (2 * cells))[at]
+            for at, cells, pixels in zip((rows, columns), mask.shape, photo.shape[:2], strict=True)
+        )
     pixels: NDArray[np.uint8] = photo[rows, columns]
     return pixels
 

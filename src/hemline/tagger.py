@@ -23,7 +23,7 @@ from PIL import Image
 from hemline._regions import Maps, contenders, logit
 from hemline.errors import ConfigError, PhotoError
 from hemline.metadata import Metadata, read_metadata
-from hemline.photo import Canvas, Frame, Photo, place, read_photo
+from hemline.photo import Canvas, Frame, Photo, ReadPhoto, place, read_for
 from hemline.result import SCHEMA_VERSION, Result, read_answer, read_detections
 from hemline.runtime import Answer, DeviceName, Finder, Runtime, RuntimeName, default_weights, open_finder, open_runtime
 
@@ -31,7 +31,7 @@ Channels = Literal["rgb", "bgr"]
 READERS = 2
 """Threads that decode photos while the network runs."""
 BATCH_PIXELS = 100_000_000
-"""A batch ends early where its photos, at their own size, have more pixels than this: 300 MB of memory."""
+"""A batch ends early where its photos, as they were read, have more pixels than this: 300 MB of memory."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Read(NamedTuple):
     """A photo that stands ready for the network."""
 
     name: str
-    photo: NDArray[np.uint8]
+    photo: ReadPhoto
     canvas: Canvas
 
 
@@ -174,7 +174,7 @@ class Tagger:
                 yield from self._answer_in_order(batch)
                 raise read.error
             batch.append(read)
-            pixels = sum(item.photo.size // 3 for item in batch if isinstance(item, _Read))
+            pixels = sum(item.photo.pixels.size // 3 for item in batch if isinstance(item, _Read))
             if len(batch) == batch_size or pixels >= BATCH_PIXELS:
                 yield from self._answer_in_order(batch)
                 batch = []
@@ -265,8 +265,8 @@ def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metad
 
 
 def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
-    pixels = read_photo(photo, channels=channels)
-    return _Read(_name(photo), pixels, place(pixels, size))
+    read = read_for(photo, size, channels=channels)
+    return _Read(_name(photo), read, place(read, size))
 
 
 def _until_it_fails(photos: Iterable[Photo]) -> Iterator[Photo | _Ended]:
