@@ -31,6 +31,14 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class DtypeName(StrEnum):
+    """What the network computes in."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    FASTEST = "fastest"
+
+
 class Challenge(StrEnum):
     """Kaggle's iMaterialist (Fashion) challenges."""
 

@@ -58,7 +58,7 @@ def decode(source: IO[bytes] | Image.Image, name: str, max_pixels: int) -> NDArr
 def decode_for(
     stream: IO[bytes], name: str, max_pixels: int, canvas: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """As `decode`, but a JPEG at the least scale of its decoder that leaves twice what it fills of a canvas.
+    """As `decode`, but a JPEG at the least scale of its decoder that leaves four times what it fills of a canvas.
 
     Args:
         stream: A file open for reading at its beginning.
@@ -84,7 +84,7 @@ def decode_for(
 
 def _shrink(size: tuple[int, int], canvas: tuple[int, int]) -> int:
     """8, 4, 2 or 1: how much smaller a photo (height, width) may be; it keeps 64 pixels along each side."""
-    most = max(size[0] / canvas[0], size[1] / canvas[1]) / 2
+    most = max(size[0] / canvas[0], size[1] / canvas[1]) / 4
     return next((shrink for shrink in (8, 4, 2) if shrink <= most and min(size) >= 64 * shrink), 1)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hemline._weights_files import check_graph
 from hemline.errors import DeviceError, WeightsError
 from hemline.metadata import Metadata, read_metadata
-from hemline.runtime import Answer, DeviceName, Precision, openvino_core
+from hemline.runtime import Answer, DeviceName, Dtype, openvino_core
 
 if TYPE_CHECKING:
     from hemline.instance_model import InstanceNetwork
@@ -30,14 +30,16 @@ class OpenVino:
     device = "cpu"
 
     def __init__(
-        self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None, precision: Precision
+        self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None, dtype: Dtype
     ) -> None:
         core = openvino_core()
         if device == "cuda":
             raise DeviceError("runtime openvino has no device cuda: take device=cpu, or runtime=onnxruntime or torch")
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise DeviceError("this CPU has no precision bf16: take f32")
-        self._options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        has_bf16 = dtype != "f32" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if dtype == "bf16" and not has_bf16:
+            raise DeviceError("this CPU has no dtype bf16: take f32, or fastest")
+        self.dtype = "bf16" if has_bf16 else "f32"
+        self._options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.dtype}
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = str(threads)
         self._core = core
@@ -72,6 +74,7 @@ class OnnxRuntime:
     """An `.onnx` graph, run by ONNX Runtime."""
 
     name = "onnxruntime"
+    dtype = "f32"
 
     def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
         # As it comes, from 1.29 on, importing it gives this machine an id under ~/.cache and reports to Microsoft.
@@ -104,6 +107,7 @@ class Torch:
     """A `.safetensors` file, run by torch on the CPU or a GPU."""
 
     name = "torch"
+    dtype = "f32"
 
     def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
         from hemline.checkpoint import load_network
@@ -125,6 +129,7 @@ class TorchScript:
     """A `.pt` file, run by torch on the CPU, where it was traced."""
 
     name = "torch"
+    dtype = "f32"
     device = "cpu"
 
     def __init__(self, weights: Path, device: DeviceName, threads: int | None) -> None:
@@ -153,6 +158,7 @@ class TorchFinder:
     """A `.safetensors` file whose network finds instances, run by torch."""
 
     name = "torch"
+    dtype = "f32"
 
     def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
         from hemline.checkpoint import load_instance_network

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from hemline import __version__
-from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
+from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName
 from hemline._exits import clean_exit, needs_train, said_once
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
@@ -114,6 +114,10 @@ def predict(
     device: Annotated[
         DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
     ] = DeviceName.AUTO,
+    dtype: Annotated[
+        DtypeName,
+        typer.Option(help="What it computes in; `fastest` takes bf16 where the CPU has it.", rich_help_panel=ENGINE),
+    ] = DtypeName.F32,
     flip: Annotated[
         bool,
         typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
@@ -145,9 +149,16 @@ def predict(
             asked.append(Asked(demo_photo().name, demo_photo()))
             console.note(DEMO_CREDIT)
         tagger = Tagger.load(
-            weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score, instances=instances
+            weights,
+            runtime=runtime.value,
+            device=device.value,
+            dtype=dtype.value,
+            flip=flip,
+            min_score=min_score,
+            instances=instances,
         )
-        console.note(f"{tagger.metadata.name} weights, {tagger.runtime.name} on {tagger.runtime.device}")
+        engine = tagger.runtime
+        console.note(f"{tagger.metadata.name} weights, {engine.name} on {engine.device} in {engine.dtype}")
         code = answer_all(
             tagger,
             asked,

@@ -102,9 +102,10 @@ def _sample(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
         chosen = chosen[random.integers(len(chosen), size=MAX_SAMPLES)]
     rows, columns = np.divmod(chosen, inside.shape[1])
     rows, columns = y + step * rows, x + step * columns
-    shift = random.integers(step, size=(2, len(chosen)))
-    near = np.minimum(rows + shift[0], mask.shape[0] - 1), np.minimum(columns + shift[1], mask.shape[1] - 1)
-    rows, columns = np.where(mask[near], near, (rows, columns))
+    if step > 1:
+        shift = random.integers(step, size=(2, len(chosen)))
+        near = np.minimum(rows + shift[0], mask.shape[0] - 1), np.minimum(columns + shift[1], mask.shape[1] - 1)
+        rows, columns = np.where(mask[near], near, (rows, columns))
     if mask.shape != photo.shape[:2]:                          # the pixel that the middle of a mask's cell lies in
         rows, columns = (
             ((2 * np.arange(cells) + 1) * pixels // (2 * cells))[at]
@@ -127,7 +128,7 @@ def _features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 def _group(features: NDArray[np.float32], count: int = 8) -> NDArray[np.intp]:
     """Group index of each pixel: k-means from far-apart starts, then near groups merged."""
     columns = np.ascontiguousarray(features.T)                 # (3, N): numpy is slow along a side of 3
-    starts = [int(np.argmin(_squares(columns, np.median(features, axis=0))))]
+    starts = [int(np.argmin(_squares(columns, _median(columns))))]
     distance = np.full(len(features), np.inf, np.float32)
     for _ in range(min(count, len(features)) - 1):
         np.minimum(distance, _squares(columns, features[starts[-1]]), out=distance)
@@ -191,9 +192,17 @@ def _gaps(centres: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _typical(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     """The colour of the better lit half, for a white shirt in half shadow is white."""
-    lit = lab[lab[:, 0] >= np.median(lab[:, 0])]
-    typical: NDArray[np.float32] = np.median(lit, axis=0)
-    return typical
+    columns = np.ascontiguousarray(lab.T)
+    return _median(columns[:, columns[0] >= _median(columns[:1])])
+
+
+def _median(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The median of each row of (D, N), in a third of the time that `np.median` takes of so few numbers."""
+    half = columns.shape[1] // 2
+    middle = [half] if columns.shape[1] % 2 else [half - 1, half]
+    ranked = np.partition(columns, middle, axis=1)
+    median: NDArray[np.float32] = (ranked[:, middle[0]] + ranked[:, middle[-1]]) / 2
+    return median
 
 
 def _parse(text: str) -> NDArray[np.float32]:

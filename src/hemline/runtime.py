@@ -31,7 +31,7 @@ from hemline.metadata import Metadata
 
 RuntimeName = Literal["auto", "openvino", "onnxruntime", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
-Precision = Literal["f32", "bf16"]
+Dtype = Literal["f32", "bf16", "fastest"]
 
 DEFAULT = "street"
 """Name of the weights in the package."""
@@ -72,6 +72,8 @@ class Runtime(Protocol):
     """`openvino`, `onnxruntime` or `torch`."""
     device: str
     """`cpu` or `cuda`."""
+    dtype: str
+    """What it computes in: `f32` or `bf16`."""
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W), 1 on the photo -> `Answer`."""
@@ -85,6 +87,8 @@ class Finder(Protocol):
     """`torch`."""
     device: str
     """`cpu` or `cuda`."""
+    dtype: str
+    """What it computes in: `f32` or `bf16`."""
 
     def find(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> list[Detections]:
         """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W), 1 on the photo -> what each photo shows."""
@@ -118,7 +122,7 @@ def open_runtime(
     runtime: RuntimeName = "auto",
     device: DeviceName = "auto",
     threads: int | None = None,
-    precision: Precision = "f32",
+    dtype: Dtype = "f32",
 ) -> Runtime:
     """Make weights ready to run, of a network that draws classes; `open_finder` does so of one that finds instances.
 
@@ -130,16 +134,17 @@ def open_runtime(
         device: `auto` takes a GPU where the runtime can use one, `cuda` insists on it.
         threads: CPU threads; those that `HEMLINE_THREADS` says, or all, if None. With torch this holds for the
             whole process.
-        precision: `bf16` is quicker where the CPU has it, answers change a little; OpenVINO alone.
+        dtype: What it computes in. Answers of `f32` are alike on all machines; `bf16` is quicker on CPUs that have it
+            (OpenVINO alone) and changes them a little; `fastest` takes bf16 where it can be had, else f32.
 
     Raises:
         WeightsError: the file is damaged, the form that the runtime reads does not lie beside it, or its network finds
             instances.
-        DeviceError: the runtime, device or precision that was asked for is not here.
+        DeviceError: the runtime, device or dtype that was asked for is not here.
     """
     if metadata.finds == "instances":
         raise WeightsError(f"{weights}: its network finds instances; this needs one that draws classes, such as unet")
-    asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("precision", precision, Precision))
+    asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("dtype", dtype, Dtype))
     for key, value, choices in asked:
         if value not in get_args(choices):
             raise DeviceError(f"{key} {value!r}: choose {', '.join(get_args(choices))}")
@@ -149,7 +154,7 @@ def open_runtime(
     problems: list[DeviceError | WeightsError] = []
     for name in names:
         try:
-            return _open(name, Path(weights), metadata, device, threads, precision)
+            return _open(name, Path(weights), metadata, device, threads, dtype)
         except (DeviceError, WeightsError) as error:
             problems.append(error)
     if device == "cuda" and len(problems) > 1:
@@ -160,15 +165,15 @@ def open_runtime(
 
 
 def _open(
-    name: str, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None, precision: Precision
+    name: str, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None, dtype: Dtype
 ) -> Runtime:
-    if precision == "bf16" and name != "openvino":
-        raise DeviceError(f"precision bf16 needs runtime openvino, {name} has f32")
+    if dtype == "bf16" and name != "openvino":
+        raise DeviceError(f"dtype bf16 needs runtime openvino, {name} has f32")
     from hemline import _runtimes
 
     try:
         if name == "openvino":
-            return _runtimes.OpenVino(weights, metadata, device, threads, precision)
+            return _runtimes.OpenVino(weights, metadata, device, threads, dtype)
         if name == "torch" and weights.suffix.lower() == ".pt":
             return _runtimes.TorchScript(weights, device, threads)
         make = _runtimes.OnnxRuntime if name == "onnxruntime" else _runtimes.Torch
