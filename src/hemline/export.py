@@ -22,7 +22,7 @@ from torch import nn
 from hemline.checkpoint import halve, load_network, whole_file
 from hemline.drift import EXACT, INT8, Drift, Runs, measure
 from hemline.errors import ConfigError, PhotoError, WeightsError
-from hemline.graphs import random_canvases, to_onnx, trace, write_openvino, write_torchscript
+from hemline.graphs import random_canvases, to_onnx, write_openvino, write_torchscript
 from hemline.heads._blocks import area_resize
 from hemline.metadata import Metadata
 from hemline.model import Network
@@ -91,7 +91,8 @@ def export(
             write_torchscript(network, temporary, metadata)
         else:
             _write(temporary, network, metadata, calibrating)
-        written = open_runtime(temporary, metadata, runtime="torch" if to == "torchscript" else "openvino", device="cpu")
+        runs = "torch" if to == "torchscript" else "openvino"
+        written = open_runtime(temporary, metadata, runtime=runs, device="cpu")
         if not int8:
             _compare(network, written, metadata)
         drift = measure(_answers(network), written, checking, metadata)
@@ -133,11 +134,11 @@ def _write(path: Path, network: Network, metadata: Metadata, calibrating: Sequen
     if path.suffix.lower() == ".onnx":
         path.write_bytes(model)
         return
-    onnx = path.with_suffix(".onnx")                     # OpenVINO reads files best
+    onnx = path.with_suffix(".onnx")                     # beside the file that is to be written, under its hidden name
     try:
         onnx.write_bytes(model)
-        write_openvino(quantize(onnx, calibrating) if calibrating else openvino_core().read_model(str(onnx)), path,
-                       metadata)  # fmt: skip
+        converted = quantize(onnx, calibrating) if calibrating else openvino_core().read_model(str(onnx))
+        write_openvino(converted, path, metadata)
     finally:
         onnx.unlink(missing_ok=True)
 
@@ -199,5 +200,3 @@ def _compare(network: Network, written: Runtime, metadata: Metadata) -> None:
                 f"{MAX_DRIFT:.0e}; no graph is written"
             )
 
-
-__all__ = ["MAX_DRIFT", "Exported", "Form", "export", "to_onnx", "trace"]

@@ -1,8 +1,8 @@
 """int8: a graph whose convolutions compute in whole numbers, by NNCF, for OpenVINO.
 
 The ranges of the numbers between layers are measured on photos, for nothing in the weights says them. The first
-convolution, those that the masks come from, and all matrix products (the label head, and what decides masks) stay in
-32-bit floats: docs/export.md says what that keeps.
+convolution, the last of the masks, and all that follows it (what decides masks, and the label head) stay in 32-bit
+floats: docs/export.md says what that keeps.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ MOST_CALIBRATING = 300
 """Photos to calibrate with, at most: what NNCF itself takes."""
 MOST_CHECKING = 100
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
-FLOAT_TYPES = ["MatMul"]
-"""Operators of OpenVINO that stay in floats wherever they stand."""
+"""OpenVINO's names of them."""
 
 
 def split_photos(canvases: Sequence[Canvas], seed: int = 0) -> tuple[list[Canvas], list[Canvas]]:
@@ -40,8 +39,8 @@ def split_photos(canvases: Sequence[Canvas], seed: int = 0) -> tuple[list[Canvas
     """
     if len(canvases) < LEAST_PHOTOS:
         raise ConfigError(
-            f"--int8 measures on real photos which numbers flow through the network, and needs {LEAST_PHOTOS} of them or "
-            f"more, like those it will read; --photos names {len(canvases)}"
+            f"--int8 measures on photos which numbers flow through the network, and needs {LEAST_PHOTOS} or more of "
+            f"the kind that it will read; --photos names {len(canvases)} that can be read"
         )
     order = np.random.default_rng(seed).permutation(len(canvases))
     count = min(max(len(canvases) // 4, 10), MOST_CHECKING)
@@ -67,14 +66,15 @@ def quantize(graph: Path, canvases: Sequence[Canvas]) -> Any:  # noqa: ANN401  O
         try:
             nncf = import_quietly("nncf")
         except ModuleNotFoundError as error:
-            raise ConfigError(f'--int8 needs {error.name}, which is not here: pip install "hemline[quantize]"') from error
+            hint = 'pip install "hemline[quantize]"'
+            raise ConfigError(f"--int8 needs {error.name}, which is not here: {hint}") from error
         model = import_quietly("openvino").convert_model(str(graph))
         return nncf.quantize(
             model,
             nncf.Dataset(canvases, _inputs),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(canvases),
-            ignored_scope=nncf.IgnoredScope(names=float_convolutions(model), types=FLOAT_TYPES, validate=False),
+            ignored_scope=nncf.IgnoredScope(names=float_operators(model), validate=False),
         )
 
 
@@ -82,20 +82,34 @@ def _inputs(canvas: Canvas) -> dict[str, NDArray[np.uint8]]:
     return {"pixels": canvas.pixels[None], "valid": canvas.valid[None]}
 
 
-def float_convolutions(model: Any) -> list[str]:  # noqa: ANN401  OpenVINO has no types
-    """The names of the convolutions at both ends of an `openvino.Model`: the first, and the last before the masks."""
-    first = next((op for op in model.get_ordered_ops() if op.get_type_name() in CONVOLUTIONS), None)
-    if first is None:
-        return []
-    names = {first.get_friendly_name()}
-    waiting, seen = [model.output("masks").get_node()], set()
+def float_operators(model: Any) -> list[str]:  # noqa: ANN401  OpenVINO has no types
+    """The names of what stays in floats: the first convolution, the last before the masks, and all that these reach.
+
+    What follows the masks, or is told of `valid`, decides by comparing logits and pools by zeros and ones; rounded to
+    256 steps, cells would change their class, and labels would be those of other garments.
+
+    Args:
+        model: An `openvino.Model`.
+    """
+    operators = model.get_ordered_ops()
+    first = next((op for op in operators if op.get_type_name() in CONVOLUTIONS), None)
+    last = _before(model.output("masks").get_node())
+    reached = {op.get_friendly_name() for op in (*last, model.input("valid").get_node())}
+    for op in operators:                                 # sources come before what reads them
+        if any(source.get_source_output().get_node().get_friendly_name() in reached for source in op.inputs()):
+            reached.add(op.get_friendly_name())
+    return sorted(reached | ({first.get_friendly_name()} if first is not None else set()))
+
+
+def _before(op: Any) -> list[Any]:  # noqa: ANN401  OpenVINO has no types
+    """The nearest convolutions that an operator's answer comes from."""
+    waiting, seen, found = [op], set(), []
     while waiting:
         op = waiting.pop()
-        if op.get_friendly_name() in seen:
-            continue
-        seen.add(op.get_friendly_name())
-        if op.get_type_name() in CONVOLUTIONS:
-            names.add(op.get_friendly_name())
-        else:
-            waiting += [source.get_source_output().get_node() for source in op.inputs()]
-    return sorted(names)
+        if op.get_friendly_name() not in seen:
+            seen.add(op.get_friendly_name())
+            if op.get_type_name() in CONVOLUTIONS:
+                found.append(op)
+            else:
+                waiting += [source.get_source_output().get_node() for source in op.inputs()]
+    return found
