@@ -1,4 +1,4 @@
-"""What runs the network, one class a runtime; built by `hemline.runtime`, which imports this when weights are opened."""
+"""What runs the network, one class a runtime; `hemline.runtime` builds them when weights are opened."""
 
 from __future__ import annotations
 
