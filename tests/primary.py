@@ -37,6 +37,7 @@ class ColourRuntime:
 
     name = "colours"
     device = "by eye"
+    dtype = "f32"
 
     def __init__(self) -> None:
         self.batches: list[int] = []

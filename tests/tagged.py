@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from hemline.catalog.parts import Form, open_parts
 from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, Schemas, garment_rows, make_schemas, photo_row
+from hemline.coarse import CoarseMask
 from hemline.colour import Colour
+from hemline.photo import ReadPhoto
 from hemline.result import Garment, Result
 from hemline.words_said import ScoredLabel
 
@@ -28,14 +30,15 @@ def garment(category: str, *labels: str, score: float = 0.9, area: float = 0.25,
     attributes = [ScoredLabel(*label.split("="), 0, 0.7) for label in labels]
     colours = [Colour(colour, "#14213d", 0.8)]
     vector = np.arange(3, dtype=np.float32)
-    return Garment(category, found.id, found.outfit_part, score, area, (0, 0, 2, 2), mask, "mask", colours, attributes,
-                   embedding=vector)  # fmt: skip
+    return Garment(category, found.id, found.outfit_part, score, area, (0, 0, 2, 2), CoarseMask.of(mask), "mask",
+                   colours, attributes, embedding=vector)  # fmt: skip
 
 
 def photo(*garments: Garment, labels: Sequence[ScoredLabel] = ()) -> Result:
     """What a photo of 4 x 4 pixels shows."""
     said = [ScoredLabel("category", one.category, one.category_id, 0.8) for one in garments]
-    return Result("photo", (4, 4), list(garments), [*said, *labels], np.zeros((4, 4, 3), np.uint8), SPACE)
+    pixels = ReadPhoto.of(np.zeros((4, 4, 3), np.uint8))
+    return Result("photo", (4, 4), list(garments), [*said, *labels], pixels, SPACE)
 
 
 def schemas(incoming: pa.Schema = SKU, **options: Any) -> Schemas:

@@ -39,7 +39,14 @@ SCHEMA = json.loads(files("hemline").joinpath("result.schema.json").read_text(en
 @pytest.fixture(autouse=True)
 def _colour_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(
-        weights: object = None, *, runtime: str, device: str, flip: bool, min_score: float | None, instances: bool
+        weights: object = None,
+        *,
+        runtime: str,
+        device: str,
+        dtype: str,
+        flip: bool,
+        min_score: float | None,
+        instances: bool,
     ) -> Tagger:
         tagger = primary.colour_tagger()
         return Tagger(tagger.runtime, tagger.metadata, flip=flip, min_score=min_score, instances=instances)
@@ -76,7 +83,7 @@ def test_a_table_for_each_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "pants, jeans 0.95" in text.split("the photo as a whole")[1]
     assert "no garment found" in text.split("grey.png")[1]
     assert max(len(line) for line in lines) <= 100
-    assert ran.stderr == "primary weights, colours on by eye\n", "which device it runs on"
+    assert ran.stderr == "primary weights, colours on by eye in f32\n", "which device it runs on"
 
 
 def test_json_is_always_a_list_and_alone_on_stdout(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hemline.coarse import CoarseMask
 from hemline.colour import Colour
 from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, colours_of, draw, place_tags
 from hemline.labels import LabelSpace
 from hemline.masks import box
+from hemline.photo import ReadPhoto
 from hemline.result import Garment, Result
 from hemline.words_said import ScoredLabel
 
@@ -28,7 +30,7 @@ def garment(mask: NDArray[np.bool_] | None, number: int = 0, **changes: Any) -> 
         "score": 0.5,
         "area": 0.0 if mask is None else float(mask.mean()),
         "box": None if mask is None else box(mask),
-        "mask": mask,
+        "drawn": None if mask is None else CoarseMask.of(mask),
         "found_by": found_by,
         "colours": [Colour("red", "#c81e1e", 0.75), Colour("turquoise", "#40e0d0", 0.25)] if mask is not None else [],
         "attributes": [ScoredLabel("sleeve length", "wrist-length", 160, 0.9)],
@@ -38,7 +40,7 @@ def garment(mask: NDArray[np.bool_] | None, number: int = 0, **changes: Any) -> 
 
 def result(photo: NDArray[np.uint8], *garments: Garment, name: str = "photo.jpg") -> Result:
     height, width = photo.shape[:2]
-    return Result(name, (height, width), list(garments), [], photo, SPACE)
+    return Result(name, (height, width), list(garments), [], ReadPhoto.of(photo), SPACE)
 
 
 def flat(height: int, width: int, value: int = 128) -> NDArray[np.uint8]:
@@ -186,7 +188,7 @@ def test_what_changes_in_the_answer_changes_the_legend() -> None:
         {"attributes": []},
         {"colours": [Colour("navy", "#000080", 1.0)]},
         {"found_by": "label"},
-        {"mask": None},
+        {"drawn": None},
     ]
     seen = {draw(photo, result(photo, garment(**({"mask": mask} | change)))).tobytes() for change in [{}, *changes]}
     assert len(seen) == len(changes) + 1

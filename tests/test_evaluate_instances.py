@@ -66,7 +66,7 @@ def detections(*things: Thing, photo: dict[int, float] | None = None) -> Detecti
 class Finding:
     """Answers by the photo's number, which is its blue."""
 
-    name, device = "finding", "cpu"
+    name, device, dtype = "finding", "cpu", "f32"
 
     def __init__(self, answer: Callable[[int], Detections]) -> None:
         self.answer = answer

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from hemline._parts import holder
 from hemline._regions import Maps, find_regions, logit
+from hemline.coco_answers import to_coco
 from hemline.draw import draw
 from hemline.labels import LABEL_SPACES, LabelSpace, load_label_space
 from hemline.photo import Frame, place
 from hemline.predict import Files, Writer
-from hemline.result import Result, read_answer, to_coco
+from hemline.result import Result, read_answer
 from tests.answers import validate
 from tests.worn import (
     BELT,

@@ -8,7 +8,8 @@ import pytest
 from pycocotools import mask as coco_masks  # type: ignore[import-untyped]  # pycocotools ships no types
 from pycocotools.coco import COCO  # type: ignore[import-untyped]  # pycocotools ships no types
 
-from hemline.result import Result, to_coco
+from hemline.coco_answers import to_coco
+from hemline.result import Result
 from hemline.words_said import ScoredLabel
 from tests.answers import (
     BELT,

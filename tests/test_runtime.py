@@ -14,10 +14,10 @@ import onnx
 import pytest
 import torch
 
-import hemline.runtime
+from hemline._weights_files import GRAPH_KEY
 from hemline.checkpoint import load_network, save
 from hemline.errors import DeviceError, WeightsError
-from hemline.metadata import GRAPH_KEY, read_metadata
+from hemline.metadata import read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo
 from hemline.runtime import THREADS_VARIABLE, Runtime, RuntimeName, default_weights, open_runtime, openvino_core
@@ -126,10 +126,10 @@ def test_threads_may_share_a_runtime(runtime: Runtime) -> None:
 def test_bf16_is_near_and_only_on_request(graph: Path) -> None:
     pixels, valid = canvases(2)
     if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        with pytest.raises(DeviceError, match="no precision bf16"):
-            open_(graph, runtime="openvino", precision="bf16")
+        with pytest.raises(DeviceError, match="no dtype bf16"):
+            open_(graph, runtime="openvino", dtype="bf16")
         return
-    exact, near = (open_(graph, runtime="openvino", precision=p)(pixels, valid).masks for p in ("f32", "bf16"))
+    exact, near = (open_(graph, runtime="openvino", dtype=p)(pixels, valid).masks for p in ("f32", "bf16"))
     assert 1e-4 < np.abs(exact - near).max() < 0.5
 
 
@@ -143,7 +143,7 @@ def test_auto_takes_openvino_on_the_cpu(graph: Path, weights: Path) -> None:
 
 
 def test_auto_takes_what_is_installed(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hemline.runtime, "openvino_core", openvino_core.__wrapped__)  # as if none had been made yet
+    monkeypatch.setattr("hemline._runtimes.openvino_core", openvino_core.__wrapped__)  # as if none had been made yet
     for gone, next_one in (("openvino", "onnxruntime"), ("onnxruntime", "torch")):
         monkeypatch.setitem(sys.modules, gone, None)
         assert open_(weights).name == next_one
@@ -204,8 +204,8 @@ def test_a_gpu_that_is_not_here_is_an_error(weights: Path, name: str) -> None:
     [
         ({"runtime": "tensorrt"}, "runtime 'tensorrt': choose auto, openvino, onnxruntime, torch"),
         ({"device": "gpu"}, "device 'gpu': choose auto, cpu, cuda"),
-        ({"precision": "int8"}, "precision 'int8': choose f32, bf16"),
-        ({"precision": "bf16", "runtime": "torch"}, "bf16 needs runtime openvino"),
+        ({"dtype": "int8"}, "dtype 'int8': choose f32, bf16"),
+        ({"dtype": "bf16", "runtime": "torch"}, "bf16 needs runtime openvino"),
         ({"threads": 0}, "threads is a number of CPU threads, 1 or more, not '0'"),
     ],
 )

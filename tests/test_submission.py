@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from typer.testing import Result as Ran
 
 from hemline.cli import app
+from hemline.coarse import CoarseMask
 from hemline.errors import HemlineError, LabelError
 from hemline.kaggle import read_submission, resized, submission_size
 from hemline.labels import LabelSpace, load_label_space
 from hemline.metadata import Metadata
+from hemline.photo import ReadPhoto
 from hemline.result import Garment, Result
 from hemline.submission import Submission
 from hemline.tagger import Failure, Tagger
@@ -31,11 +33,12 @@ COAT, SHOE, SLEEVE = 9, 23, 31
 
 def garment(category: int, score: float, mask: Any, *attributes: int | str, found_by: Any = "mask") -> Garment:
     said = [ScoredLabel("any", str(id), id, 0.9) for id in attributes]
-    return Garment(str(category), category, None, score, 0.1, None, mask, found_by, [], said)
+    drawn = None if mask is None else CoarseMask.of(mask)
+    return Garment(str(category), category, None, score, 0.1, None, drawn, found_by, [], said)
 
 
 def result(name: str, *garments: Garment, size: tuple[int, int] = (512, 512)) -> Result:
-    return Result(name, size, list(garments), [], np.zeros((*size, 3), np.uint8), SPACES[2020])
+    return Result(name, size, list(garments), [], ReadPhoto.of(np.zeros((*size, 3), np.uint8)), SPACES[2020])
 
 
 def strip(begin: int, end: int, size: tuple[int, int] = (512, 512)) -> Any:

@@ -158,6 +158,7 @@ class Lopsided:
 
     name = "lopsided"
     device = "cpu"
+    dtype = "f32"
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         del valid
@@ -181,6 +182,7 @@ class OneSided:
 
     name = "one-sided"
     device = "cpu"
+    dtype = "f32"
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         del valid

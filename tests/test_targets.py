@@ -42,7 +42,7 @@ STANDS_FOR = {
 class InOrder:
     """Gives prepared logits, masks (P, K, 8, 8) and labels (P, 1 + K, L), in the order in which photos come."""
 
-    name, device = "in order", "cpu"
+    name, device, dtype = "in order", "cpu", "f32"
 
     def __init__(self, masks: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
         self.masks, self.labels, self.given = masks, labels, 0

@@ -117,7 +117,7 @@ def test_whoever_measures_reads_the_words_of_the_recipe(words, tmp_path, monkeyp
     answers = Answer(np.full((1, 5, 8, 8), -4, np.float32), np.zeros((1, 6, 5), np.float32))
 
     class Runtime:
-        name, device = "none", "cpu"
+        name, device, dtype = "none", "cpu", "f32"
 
         def __call__(self, pixels, valid):
             return answers

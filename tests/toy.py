@@ -95,7 +95,7 @@ class Toy:
 class Oracle:
     """Answers by colour: logit +4 where a cell has the class's colour, else -4; labels by the photo's number."""
 
-    name, device = "oracle", "cpu"
+    name, device, dtype = "oracle", "cpu", "f32"
 
     def __init__(
         self, labels: Callable[[int], NDArray[np.float32]] | None = None, *, blind: tuple[int, ...] = ()

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from hemline.errors import PhotoError
 
@@ -52,6 +53,39 @@ def decode(source: IO[bytes] | Image.Image, name: str, max_pixels: int) -> NDArr
             return _pixels(source, name, max_pixels)
         with _open(source, name) as image:
             return _pixels(image, name, max_pixels)
+
+
+def decode_for(
+    stream: IO[bytes], name: str, max_pixels: int, canvas: tuple[int, int]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """As `decode`, but a JPEG at the least scale of its decoder that leaves four times what it fills of a canvas.
+
+    Args:
+        stream: A file open for reading at its beginning.
+        name: How messages call it.
+        max_pixels: The largest photo to accept, width times height.
+        canvas: (height, width).
+
+    Returns:
+        (h, w, 3) RGB, and the (height, width) that `decode` would give.
+
+    Raises:
+        PhotoError: the only error, whatever the bytes.
+    """
+    with _one_error(name), _open(stream, name) as image:
+        check_size(name, image.width, image.height, max_pixels)
+        lying = _TURNS.get(_orientation(image)) in _LYING
+        width, height = (image.height, image.width) if lying else image.size
+        if isinstance(image, JpegImageFile):
+            shrink = _shrink((height, width), canvas)
+            image.draft(None, (image.width // shrink, image.height // shrink))
+        return _pixels(image, name, max_pixels), (height, width)
+
+
+def _shrink(size: tuple[int, int], canvas: tuple[int, int]) -> int:
+    """8, 4, 2 or 1: how much smaller a photo (height, width) may be; it keeps 64 pixels along each side."""
+    most = max(size[0] / canvas[0], size[1] / canvas[1]) / 4
+    return next((shrink for shrink in (8, 4, 2) if shrink <= most and min(size) >= 64 * shrink), 1)
 
 
 def size_of(stream: IO[bytes], name: str) -> tuple[int, int]:

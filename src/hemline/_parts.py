@@ -32,7 +32,7 @@ def hold(garments: Sequence[Garment], space: LabelSpace) -> list[Garment]:
     A garment that was not found by its mask holds nothing: where it is, is a guess.
     """
     names = {space.categories[k].name for k in space.parts}
-    found = [(garment, garment.mask) for garment in garments if garment.mask is not None and garment.found_by == "mask"]
+    found = [(g, g.drawn.cells) for g in garments if g.drawn is not None and g.found_by == "mask"]
     holders = [(garment, mask) for garment, mask in found if garment.category not in names]
     held = set()
     for part, mask in found:

@@ -7,6 +7,7 @@ Shapes: K mask classes, h w the mask head's map, H W photo.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from hemline.masks import Mask, fill_holes, remove_speckles
 from hemline.photo import Frame, unplace
 
+MAX_DECIDED = 500_000
+"""Pixels that masks are decided at, about."""
 NOBODY = -1
 """Owner of a pixel that no class wins."""
 LEAST_RIVALRY = 0.4
@@ -49,6 +52,46 @@ class Maps(NamedTuple):
         """The logits (H, W) of one class, at the photo's size."""
         logits: NDArray[np.float32] = unplace(self.logits[index : index + 1], self.frame, self.canvas_size)[0]
         return logits
+
+    def reach(self, index: int) -> tuple[slice, slice]:
+        """Rows and columns of the photo beyond which one class passes its threshold nowhere.
+
+        A logit between two cells is never above both, so a class reaches less than a cell beyond those where it
+        passes, and the cells beside the photo count as the nearest that touch it.
+        """
+        frame, passing = self.frame, self.logits[index] > self.thresholds[index]
+        if not np.isfinite(self.thresholds[index]):
+            return slice(0, frame.photo_height), slice(0, frame.photo_width)
+        sides = (frame.top, frame.height, frame.photo_height), (frame.left, frame.width, frame.photo_width)
+        spans = []
+        for axis, (start, length, pixels) in enumerate(sides):
+            canvas, count = self.canvas_size[axis], passing.shape[axis]
+            first, last = _cells(start, length, canvas, count)
+            inside = np.flatnonzero(passing.any(1 - axis)[first:last])
+            if not len(inside):
+                return slice(0, 0), slice(0, 0)
+            low, high = first + inside[0] - 1, first + inside[-1] + 2      # a cell more on each side, and one pixel
+            scale = pixels / length
+            spans.append(
+                slice(
+                    max(0, math.floor((low * canvas / count - start) * scale) - 1),
+                    max(0, min(pixels, math.ceil((high * canvas / count - start) * scale) + 1)),
+                )
+            )
+        return spans[0], spans[1]
+
+
+def working_frame(frame: Frame) -> Frame:
+    """The frame of the photo at the size that its masks are decided at: its own, or of a large photo a smaller one.
+
+    The network's maps are coarser still: it has `MAX_DECIDED` pixels, or twice as many as it fills of the canvas along
+    each side, whichever is more.
+    """
+    height, width = frame.photo_height, frame.photo_width
+    scale = math.sqrt(max(MAX_DECIDED, 4 * frame.height * frame.width) / (height * width))
+    if scale >= 1:
+        return frame
+    return frame._replace(photo_height=max(1, round(height * scale)), photo_width=max(1, round(width * scale)))
 
 
 def logit(probability: ArrayLike) -> NDArray[np.float32]:
@@ -83,11 +126,13 @@ def find_regions(maps: Maps, wanted: int) -> dict[int, Region]:
 
 
 def _regions_of(maps: Maps, layer: Sequence[int], wanted: int) -> dict[int, Region]:
-    owner, margin, classes = decide(maps, layer)
+    owner, margin, reach = _decide(maps, layer)
     boxes: dict[int, tuple[slice, slice]] = {}
-    for k in classes:
-        crop = _box(owner == k)
+    for k, within in reach.items():
+        crop = _box(owner, k, within)
         won = owner[crop] == k
+        if not won.size:
+            continue
         kept = remove_speckles(won, owner.size)
         owner[crop][won & ~kept] = NOBODY
         if kept.any():
@@ -110,16 +155,24 @@ def decide(maps: Maps, layer: Sequence[int]) -> tuple[NDArray[np.int16], NDArray
     A logit between cells is never above its cells, so only the classes that compete on the small map are enlarged, one
     at a time.
     """
+    owner, best, reach = _decide(maps, layer)
+    return owner, best, [k for k, within in reach.items() if (owner[within] == k).any()]
+
+
+def _decide(
+    maps: Maps, layer: Sequence[int]
+) -> tuple[NDArray[np.int16], NDArray[np.float32], dict[int, tuple[slice, slice]]]:
+    """As `decide`, with the rows and columns beyond which each class that competes owns nothing."""
     shape = maps.frame.photo_height, maps.frame.photo_width
     owner = np.full(shape, NOBODY, np.int16)
     best = np.zeros(shape, np.float32)
-    classes = contenders(maps, layer)
-    for k in classes:
-        margin = maps.at_full_size(k) - maps.thresholds[k]
-        better = margin > best
-        np.copyto(best, margin, where=better)
-        np.copyto(owner, np.int16(k), where=better)
-    return owner, best, [k for k in classes if (owner == k).any()]
+    reach = {k: maps.reach(k) for k in contenders(maps, layer)}
+    for k, within in reach.items():
+        margin = maps.at_full_size(k)[within] - maps.thresholds[k]
+        better = margin > best[within]
+        np.copyto(best[within], margin, where=better)
+        np.copyto(owner[within], np.int16(k), where=better)
+    return owner, best, reach
 
 
 def contenders(maps: Maps, layer: Sequence[int]) -> list[int]:
@@ -140,9 +193,11 @@ def contenders(maps: Maps, layer: Sequence[int]) -> list[int]:
     return [competing[i] for i in np.flatnonzero(good)]
 
 
-def _box(mask: Mask) -> tuple[slice, slice]:
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return slice(y, y + height), slice(x, x + width)
+def _box(owner: NDArray[np.int16], k: int, within: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The smallest rows and columns that hold all that class `k` owns, all of it `within` those; empty of nothing."""
+    x, y, width, height = cv2.boundingRect((owner[within] == k).view(np.uint8))
+    top, left = within[0].start + y, within[1].start + x
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _cells(start: int, length: int, canvas: int, cells: int) -> tuple[int, int]:

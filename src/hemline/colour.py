@@ -58,7 +58,7 @@ def colours(photo: NDArray[np.uint8], mask: NDArray[np.bool_], max_colours: int 
 
     Args:
         photo: (H, W, 3) RGB.
-        mask: (H, W) True on the garment.
+        mask: (H, W) True on the garment, or at another scale than the photo.
         max_colours: How many to report at most.
 
     Returns:
@@ -71,7 +71,7 @@ def colours(photo: NDArray[np.uint8], mask: NDArray[np.bool_], max_colours: int 
     groups = _group(_features(lab))
     found: dict[str, list[tuple[int, str]]] = {}
     for group in range(groups.max() + 1):
-        members = lab[groups == group]
+        members = lab[np.flatnonzero(groups == group)]
         typical = _typical(members)
         found.setdefault(_name(typical), []).append((len(members), _hex(typical)))
     result = [
@@ -102,9 +102,15 @@ def _sample(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
         chosen = chosen[random.integers(len(chosen), size=MAX_SAMPLES)]
     rows, columns = np.divmod(chosen, inside.shape[1])
     rows, columns = y + step * rows, x + step * columns
-    shift = random.integers(step, size=(2, len(chosen)))
-    near = np.minimum(rows + shift[0], mask.shape[0] - 1), np.minimum(columns + shift[1], mask.shape[1] - 1)
-    rows, columns = np.where(mask[near], near, (rows, columns))
+    if step > 1:
+        shift = random.integers(step, size=(2, len(chosen)))
+        near = np.minimum(rows + shift[0], mask.shape[0] - 1), np.minimum(columns + shift[1], mask.shape[1] - 1)
+        rows, columns = np.where(mask[near], near, (rows, columns))
+    if mask.shape != photo.shape[:2]:                          # the pixel that the middle of a mask's cell lies in
+        rows, columns = (
+            ((2 * np.arange(cells) + 1) * pixels // (2 * cells))[at]
+            for at, cells, pixels in zip((rows, columns), mask.shape, photo.shape[:2], strict=True)
+        )
     pixels: NDArray[np.uint8] = photo[rows, columns]
     return pixels
 
@@ -121,23 +127,38 @@ def _features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _group(features: NDArray[np.float32], count: int = 8) -> NDArray[np.intp]:
     """Group index of each pixel: k-means from far-apart starts, then near groups merged."""
-    starts = [int(np.argmin(((features - np.median(features, axis=0)) ** 2).sum(1)))]
+    columns = np.ascontiguousarray(features.T)                 # (3, N): numpy is slow along a side of 3
+    starts = [int(np.argmin(_squares(columns, _median(columns))))]
     distance = np.full(len(features), np.inf, np.float32)
     for _ in range(min(count, len(features)) - 1):
-        distance = np.minimum(distance, ((features - features[starts[-1]]) ** 2).sum(1))
+        np.minimum(distance, _squares(columns, features[starts[-1]]), out=distance)
         starts.append(int(np.argmax(distance)))
     centres = features[starts]
+    labels = _nearest(columns, centres)
     for _ in range(6):
-        labels = _nearest(features, centres)
         sizes = np.bincount(labels, minlength=len(centres))
-        sums = np.stack([np.bincount(labels, features[:, i], len(centres)) for i in range(3)], axis=1)
+        sums = np.stack([np.bincount(labels, column, len(centres)) for column in columns], axis=1)
         centres = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres).astype(np.float32)
-    labels = _nearest(features, centres)
+        before, labels = labels, _nearest(columns, centres)
+        if np.array_equal(before, labels):                     # no more rounds would change anything
+            break
     return _merge(centres, np.bincount(labels, minlength=len(centres)))[labels]
 
 
-def _nearest(features: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
-    nearest: NDArray[np.intp] = np.argmin((centres**2).sum(1) - 2 * features @ centres.T, axis=1)
+def _squares(columns: NDArray[np.float32], point: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) squared distance of columns (3, N) from a point (3,)."""
+    x, y, z = (columns - point[:, None]) ** 2
+    squares: NDArray[np.float32] = x + y + z
+    return squares
+
+
+def _nearest(columns: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
+    """(N,) which centre of (C, 3) each of the columns (3, N) is nearest to; of two alike, the first."""
+    distances = (centres**2).sum(1)[:, None] - centres @ (2 * columns)
+    least, nearest = distances[0], np.zeros(columns.shape[1], np.intp)
+    for i, distance in enumerate(distances[1:], start=1):
+        np.copyto(nearest, i, where=distance < least)
+        least = np.minimum(least, distance)
     return nearest
 
 
@@ -171,9 +192,17 @@ def _gaps(centres: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _typical(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     """The colour of the better lit half, for a white shirt in half shadow is white."""
-    lit = lab[lab[:, 0] >= np.median(lab[:, 0])]
-    typical: NDArray[np.float32] = np.median(lit, axis=0)
-    return typical
+    columns = np.ascontiguousarray(lab.T)
+    return _median(columns[:, columns[0] >= _median(columns[:1])])
+
+
+def _median(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The median of each row of (D, N), in a third of the time that `np.median` takes of so few numbers."""
+    half = columns.shape[1] // 2
+    middle = [half] if columns.shape[1] % 2 else [half - 1, half]
+    ranked = np.partition(columns, middle, axis=1)
+    median: NDArray[np.float32] = (ranked[:, middle[0]] + ranked[:, middle[-1]]) / 2
+    return median
 
 
 def _parse(text: str) -> NDArray[np.float32]:

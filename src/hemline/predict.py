@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hemline import console
+from hemline.coco_answers import to_coco
 from hemline.errors import HemlineError, PhotoError
 from hemline.kaggle import Year
 from hemline.masks import MaskFormat
 from hemline.photo import PHOTO_SUFFIXES, Photo, search
-from hemline.result import Result, to_coco
+from hemline.result import Result
 from hemline.submission import Submission
 from hemline.tagger import Failure, Tagger
 
@@ -141,9 +142,12 @@ def predict(
     try:
         with submission as rows, console.Bar("photos", len(asked)) as bar:
             for number, answer in enumerate(answers(tagger, asked, batch_size)):
-                failures += isinstance(answer, Failure)
                 if isinstance(answer, Result):
-                    writer.write(number, answer)
+                    try:
+                        writer.write(number, answer)
+                    except PhotoError as error:  # gone since it was answered
+                        answer = Failure(answer.photo, str(error))
+                failures += isinstance(answer, Failure)
                 if rows is not None and answer.photo in rows.ids:
                     rows.add(answer)
                 with bar.aside():
@@ -214,7 +218,7 @@ class Writer:
             jpeg = partial(picture.save, format="JPEG", quality=92, subsampling=0)
             _save(self.files.draw / f"{stem}.drawn.jpg", jpeg)
         for i, garment in enumerate(result.garments_and_parts, start=1):
-            if garment.mask is None:
+            if garment.drawn is None:
                 continue
             name = f"{stem}.{i}.{slug(garment.category)}"
             if self.files.masks is not None:

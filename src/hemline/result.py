@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,13 +24,14 @@ from PIL import Image
 
 from hemline import masks as mask_forms
 from hemline._parts import hold
-from hemline._regions import Maps, best_region, find_regions, logit, sigmoid
+from hemline._regions import Maps, best_region, find_regions, logit, sigmoid, working_frame
+from hemline.coarse import CoarseMask
 from hemline.colour import Colour, colours
 from hemline.found import Found, of_detections, of_maps, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
-from hemline.photo import Frame
+from hemline.photo import Frame, ReadPhoto
 from hemline.runtime import Detections
 from hemline.words_said import ScoredLabel, attributes_said, categories_said
 
@@ -55,8 +57,8 @@ class Garment:
     """Share of the photo, 0..1; 0 where there is no mask."""
     box: tuple[int, int, int, int] | None
     """(x, y, width, height) in pixels around the mask; None where there is none."""
-    mask: Mask | None = field(repr=False)
-    """(H, W) True on the garment, or None where the photo's label says that it is there and no pixel does."""
+    drawn: CoarseMask | None = field(repr=False)
+    """What `mask` is made of; None where the photo's label says that it is there and no pixel does."""
     found_by: Literal["mask", "label"]
     colours: list[Colour]
     attributes: list[ScoredLabel]
@@ -65,6 +67,11 @@ class Garment:
     embedding: NDArray[np.float32] | None = field(default=None, repr=False)
     """(D,) what like garments are found by (`hemline similar`); None where the weights' graph has none, and where the
     garment has no mask of its own."""
+
+    @cached_property
+    def mask(self) -> Mask | None:
+        """(H, W) True on the garment, made when it is first asked for; None where `drawn` is."""
+        return None if self.drawn is None else self.drawn.whole()
 
     def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
         """Plain JSON; scores rounded to four digits."""
@@ -75,7 +82,7 @@ class Garment:
             "score": round(self.score, 4),
             "area": round(self.area, 6),
             "box": None if self.box is None else list(self.box),
-            "mask": mask_forms.encode(self.mask, mask_format),
+            "mask": None if self.drawn is None else self.drawn.encode(mask_format),
             "found_by": self.found_by,
             "colours": [colour._asdict() | {"share": round(colour.share, 4)} for colour in self.colours],
             "attributes": [attribute.to_dict() for attribute in self.attributes],
@@ -123,9 +130,18 @@ class Result:
     """Largest first; each holds its parts."""
     labels: list[ScoredLabel]
     """What the photo as a whole shows: its categories, surest first, then the attribute groups."""
-    pixels: NDArray[np.uint8] = field(repr=False)
-    """(H, W, 3) RGB, kept for `draw` and cut-outs."""
+    read: ReadPhoto = field(repr=False)
+    """The photo as it was read, kept for `draw` and cut-outs."""
     space: LabelSpace = field(repr=False)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB. Of a large JPEG they are decoded when they are first asked for.
+
+        Raises:
+            PhotoError: the file is gone, or has changed since it was read.
+        """
+        return self.read.whole()
 
     @property
     def garments_and_parts(self) -> list[Garment]:
@@ -147,7 +163,9 @@ class Result:
         }
 
     def to_coco(self) -> dict[str, Any]:
-        """This photo as a COCO file's content; `to_coco` puts several together."""
+        """This photo as a COCO file's content; `hemline.coco_answers.to_coco` puts several together."""
+        from hemline.coco_answers import to_coco
+
         return to_coco([self])
 
     def draw(self) -> Image.Image:
@@ -157,57 +175,13 @@ class Result:
         return draw(self.pixels, self)
 
 
-def to_coco(results: Sequence[Result]) -> dict[str, Any]:
-    """Results as the content of a COCO file, in Fashionpedia's dialect (`attribute_ids`).
-
-    Garments without a mask have nothing that COCO could hold and are left out. `attribute_ids` holds the publisher's
-    numbers only; `attribute_names` holds all words, also those that have no number. Parts are annotations of their own
-    whose `part_of` is the id of the annotation of the garment that holds them.
-    """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, result in enumerate(results, start=1):
-        height, width = result.size
-        images.append({"id": image_id, "file_name": result.photo, "height": height, "width": width})
-        for garment in result.garments:
-            holds = len(annotations) + 1
-            for piece in (garment, *garment.parts):
-                if piece.mask is not None:
-                    number = {"id": len(annotations) + 1, "image_id": image_id}
-                    part_of = {} if piece is garment else {"part_of": holds}
-                    annotations.append(number | _coco_annotation(piece, piece.mask) | part_of)
-    spaces = {result.space.name: result.space for result in results}.values()
-    categories = {c.id: c for space in spaces for c in space.categories if c.shown}
-    attributes = {x.id: x for space in spaces for x in space.labels if x.shown and isinstance(x.id, int)}
-    return {
-        "info": {"description": "garments found by Hemline", "version": SCHEMA_VERSION},
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": c.id, "name": c.name, "supercategory": c.supercategory} for c in categories.values()],
-        "attributes": [{"id": x.id, "name": x.name, "supercategory": x.group} for x in attributes.values()],
-    }
-
-
-def _coco_annotation(garment: Garment, mask: Mask) -> dict[str, Any]:
-    return {
-        "category_id": garment.category_id,
-        "segmentation": mask_forms.rle(mask),
-        "bbox": list(mask_forms.box(mask)),
-        "area": int(np.count_nonzero(mask)),
-        "iscrowd": 0,
-        "score": round(garment.score, 4),
-        "attribute_ids": [attribute.id for attribute in garment.attributes if isinstance(attribute.id, int)],
-        "attribute_names": [attribute.label for attribute in garment.attributes],
-    }
-
-
 def read_answer(
     masks: NDArray[np.float32],
     labels: NDArray[np.float32],
     canvas_size: tuple[int, int],
     frame: Frame,
     metadata: Metadata,
-    photo: NDArray[np.uint8],
+    photo: NDArray[np.uint8] | ReadPhoto,
     *,
     name: str,
     min_score: float | None = None,
@@ -229,7 +203,7 @@ def read_answer(
         canvas_size: (height, width) of the canvas in pixels.
         frame: Where the photo lies on the canvas.
         metadata: Of the weights that answered: label space and thresholds.
-        photo: (H, W, 3) RGB.
+        photo: (H, W, 3) RGB, or what `read_for` read.
         name: The photo's name.
         min_score: Nothing that scores lower is in the answer, and no label whose garment scores lower; None leaves
             it to the thresholds.
@@ -238,12 +212,13 @@ def read_answer(
             mask then.
         embeddings: (1 + K, D) of the whole photo, then under the mask of each class.
     """
-    space = metadata.labels
+    space, read, frame = metadata.labels, ReadPhoto.of(photo), working_frame(frame)
     maps = Maps(masks, canvas_size, frame, logit(metadata.mask_thresholds), metadata.layers)
     if one_by_one:
         parts = of_maps(maps, labels, len(space.categories))
+        size = frame.photo_height, frame.photo_width
         by_class = None if embeddings is None else embeddings[1:]
-        return _of_found(parts, labels[0], metadata, photo, name=name, least=min_score or 0.0, by_class=by_class)
+        return _of_found(parts, labels[0], size, metadata, read, name=name, least=min_score or 0.0, by_class=by_class)
     regions = find_regions(maps, len(space.categories))
     drawn = [
         _Drawn(k, region.score, region.mask, labels[1 + k], None if embeddings is None else embeddings[1 + k])
@@ -253,14 +228,14 @@ def read_answer(
     def guess(category: int) -> Mask | None:
         return best_region(maps, category, LEAST_REGION)
 
-    return _compose(drawn, labels[0], guess, metadata, photo, name=name, least=min_score or 0.0)
+    return _compose(drawn, labels[0], guess, metadata, read, name=name, least=min_score or 0.0)
 
 
 def read_detections(
     detections: Detections,
     frame: Frame,
     metadata: Metadata,
-    photo: NDArray[np.uint8],
+    photo: NDArray[np.uint8] | ReadPhoto,
     *,
     name: str,
     min_score: float | None = None,
@@ -274,32 +249,34 @@ def read_detections(
         detections: Of one photo.
         frame: Where the photo lies on the canvas.
         metadata: Of the weights that answered: label space and thresholds.
-        photo: (H, W, 3) RGB.
+        photo: (H, W, 3) RGB, or what `read_for` read.
         name: The photo's name.
         min_score: As of `read_answer`.
     """
+    frame = working_frame(frame)
     found = of_detections(detections, frame)
-    return _of_found(found, detections.labels[0], metadata, photo, name=name, least=min_score or 0.0)
+    size, read = (frame.photo_height, frame.photo_width), ReadPhoto.of(photo)
+    return _of_found(found, detections.labels[0], size, metadata, read, name=name, least=min_score or 0.0)
 
 
 def _of_found(
     found: Sequence[Found],
     of_photo: NDArray[np.float32],
+    size: tuple[int, int],
     metadata: Metadata,
-    photo: NDArray[np.uint8],
+    read: ReadPhoto,
     *,
     name: str,
     least: float,
     by_class: NDArray[np.float32] | None = None,
 ) -> Result:
-    """The answer of garments found one by one, the (L,) logits of the whole photo and each class's embedding (K, D)."""
-    size = (photo.shape[0], photo.shape[1])
+    """The answer of garments found one by one in a photo of that size, and of the (L,) logits of the whole photo."""
     chosen = reported(found, metadata, size)
     drawn = [
         _Drawn(k, one.score, one.mask(size), one.labels, None if by_class is None else by_class[k])
         for one, k in ((one, one.category) for one in chosen)
     ]
-    return _compose(drawn, of_photo, lambda _: None, metadata, photo, name=name, least=least)
+    return _compose(drawn, of_photo, lambda _: None, metadata, read, name=name, least=least)
 
 
 class _Drawn(NamedTuple):
@@ -319,7 +296,7 @@ def _compose(
     of_photo: NDArray[np.float32],
     guess: Callable[[int], Mask | None],
     metadata: Metadata,
-    photo: NDArray[np.uint8],
+    read: ReadPhoto,
     *,
     name: str,
     least: float,
@@ -334,11 +311,11 @@ def _compose(
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
         said = attributes_said(space, one.labels, thresholds, {category.name}, least)
-        garments.append(_garment(category, one.score, one.mask, "mask", photo, said, one.embedding))
+        garments.append(_garment(category, one.score, one.mask, "mask", read, said, one.embedding))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
         if of_photo[k] > thresholds[k] and not _outdone(space, category, of_photo - thresholds, there):
-            garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", photo, []))
+            garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", read, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     worn = {garment.category for garment in garments}
     whole = categories_said(space, of_photo, thresholds, worn, least)
@@ -347,7 +324,7 @@ def _compose(
     possible = attributes_said(space, of_photo, thresholds, unseen, least)
     said = attributes_said(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
-    return Result(name, (photo.shape[0], photo.shape[1]), hold(garments, space), whole, photo, space)
+    return Result(name, read.size, hold(garments, space), whole, read, space)
 
 
 def _outdone(
@@ -364,20 +341,21 @@ def _garment(
     score: float,
     mask: Mask | None,
     found_by: Literal["mask", "label"],
-    photo: NDArray[np.uint8],
+    read: ReadPhoto,
     attributes: list[ScoredLabel],
     embedding: NDArray[np.float32] | None = None,
 ) -> Garment:
+    drawn = None if mask is None else CoarseMask(mask, read.size)
     return Garment(
         category=category.name,
         category_id=category.id,
         outfit_part=category.outfit_part,
         score=score,
-        area=0.0 if mask is None else int(np.count_nonzero(mask)) / mask.size,
-        box=None if mask is None else mask_forms.box(mask),
-        mask=mask,
+        area=0.0 if drawn is None else drawn.area / (read.size[0] * read.size[1]),
+        box=None if drawn is None else drawn.box,
+        drawn=drawn,
         found_by=found_by,
-        colours=[] if mask is None else colours(photo, mask),
+        colours=[] if mask is None else colours(read.pixels, mask),
         attributes=attributes,
         embedding=embedding,
     )

@@ -21,17 +21,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline._regions import Maps, contenders, logit
-from hemline.errors import ConfigError, PhotoError
+from hemline.errors import ConfigError, DeviceError, PhotoError
 from hemline.metadata import Metadata, read_metadata
-from hemline.photo import Canvas, Frame, Photo, place, read_photo
+from hemline.photo import Canvas, Frame, Photo, ReadPhoto, place, read_for
 from hemline.result import SCHEMA_VERSION, Result, read_answer, read_detections
-from hemline.runtime import Answer, DeviceName, Finder, Runtime, RuntimeName, default_weights, open_finder, open_runtime
+from hemline.runtime import (
+    Answer,
+    DeviceName,
+    Dtype,
+    Finder,
+    Runtime,
+    RuntimeName,
+    default_weights,
+    open_finder,
+    open_runtime,
+)
 
 Channels = Literal["rgb", "bgr"]
 READERS = 2
 """Threads that decode photos while the network runs."""
 BATCH_PIXELS = 100_000_000
-"""A batch ends early where its photos, at their own size, have more pixels than this: 300 MB of memory."""
+"""A batch ends early where its photos, as they were read, have more pixels than this: 300 MB of memory."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class _Read(NamedTuple):
     """A photo that stands ready for the network."""
 
     name: str
-    photo: NDArray[np.uint8]
+    photo: ReadPhoto
     canvas: Canvas
 
 
@@ -99,6 +109,7 @@ class Tagger:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        dtype: Dtype = "f32",
         flip: bool = False,
         min_score: float | None = None,
         instances: bool = False,
@@ -109,6 +120,7 @@ class Tagger:
             weights: A `.onnx` or `.safetensors` file; the weights in the package if None.
             runtime: What runs the network; `auto` takes the quickest that is installed and reads these weights.
             device: `auto` takes the GPU where the runtime can use one.
+            dtype: What the network computes in; see `hemline.runtime.open_runtime`.
             flip: Average each answer with that of the mirrored photo: a little better, twice the time.
             min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
             instances: Make each connected part of a mask a garment of its own; weights that find instances do so
@@ -116,13 +128,18 @@ class Tagger:
 
         Raises:
             WeightsError: the file is missing, damaged, foreign or newer than this version.
-            DeviceError: the runtime or device that was asked for is not here.
+            DeviceError: the runtime, device or dtype that was asked for is not here.
         """
         if weights is None:
             weights = default_weights(".safetensors" if runtime == "torch" else ".onnx")
         metadata = read_metadata(weights)
-        open_weights = open_finder if metadata.finds == "instances" else open_runtime
-        opened = open_weights(Path(weights), metadata, runtime=runtime, device=device)
+        opened: Runtime | Finder
+        if metadata.finds == "instances":
+            if dtype == "bf16":
+                raise DeviceError("dtype bf16 needs runtime openvino; weights that find instances run on torch")
+            opened = open_finder(Path(weights), metadata, runtime=runtime, device=device)
+        else:
+            opened = open_runtime(Path(weights), metadata, runtime=runtime, device=device, dtype=dtype)
         return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances)
 
     def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
@@ -174,7 +191,7 @@ class Tagger:
                 yield from self._answer_in_order(batch)
                 raise read.error
             batch.append(read)
-            pixels = sum(item.photo.size // 3 for item in batch if isinstance(item, _Read))
+            pixels = sum(item.photo.pixels.size // 3 for item in batch if isinstance(item, _Read))
             if len(batch) == batch_size or pixels >= BATCH_PIXELS:
                 yield from self._answer_in_order(batch)
                 batch = []
@@ -265,8 +282,8 @@ def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metad
 
 
 def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
-    pixels = read_photo(photo, channels=channels)
-    return _Read(_name(photo), pixels, place(pixels, size))
+    read = read_for(photo, size, channels=channels)
+    return _Read(_name(photo), read, place(read, size))
 
 
 def _until_it_fails(photos: Iterable[Photo]) -> Iterator[Photo | _Ended]:
