@@ -17,7 +17,8 @@ from hemline.photo import place
 from hemline.runtime import Answer, open_runtime
 
 CANVAS = (96, 64)
-NO_GRAPH = dict.fromkeys(("mask_rcnn", "deepmac", "attribute_mask_rcnn"), "how many boxes are left of a photo is known when it is read, and the program branches on it")
+BRANCHES = "how many boxes a photo keeps is known when it is read, and torchvision's NMS branches on it"
+NO_GRAPH = {"mask_rcnn": BRANCHES, "deepmac": BRANCHES, "attribute_mask_rcnn": BRANCHES}
 
 
 @pytest.mark.slow
