@@ -43,7 +43,7 @@ class Bounds(NamedTuple):
 
 EXACT = Bounds(pixels=0.001, score=0.002, mean_score=0.0002, garment_score=0.001)
 """Of graphs that compute as torch does. A pixel may change hands where two classes tie, and with it what is pooled."""
-INT8 = Bounds(pixels=0.02, score=0.4, mean_score=0.02, garment_score=0.04)
+INT8 = Bounds(pixels=0.015, score=0.3, mean_score=0.015, garment_score=0.02)
 """Of quantised graphs."""
 
 
