@@ -23,12 +23,12 @@ from typing import Any
 
 import torch
 
-from hemline.checkpoint import whole_file
 from hemline.config import load_config
 from hemline.evaluate import evaluate
 from hemline.heads import HEADS, InstanceHead
 from hemline.networks import Facts, every_network, parts, recipe
 from hemline.train import train
+from hemline.whole_files import whole_file
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "networks.md"

@@ -1,38 +1,47 @@
-"""A run's folder while a process trains in it: no other does, and what killed ones left half-written is swept."""
+"""A folder while a process works in it: no other does, and what killed ones left half-written is swept."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from socket import gethostname
 from typing import TextIO
 
-from hemline.checkpoint import sweep
 from hemline.errors import ConfigError
+from hemline.whole_files import sweep
 
 LOCK = ".lock"
-"""File in a run's folder that the process which trains there holds, and that says which one it is."""
+"""File in a folder that the process which works there holds, and that says which one it is."""
 
 WRITTEN = (
     "config.yaml", "environment.jsonl", "wandb.txt", "metrics.jsonl", "report.html",
     "state.pt", "last.safetensors", "best.safetensors",
 )  # fmt: skip
-"""What only that process writes."""
+"""What only a process that trains writes there."""
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Make a run's folder and keep every other process from training in it; the lock ends with its process.
+def held(
+    folder: Path,
+    written: Sequence[str] = WRITTEN,
+    busy: str = "is training in it: wait for its end, or choose another name=...",
+) -> Iterator[None]:
+    """Make a folder and keep every other process from working in it; the lock ends with its process.
 
     A folder that nothing was written into is taken away again. Windows, and disks that know no locks, keep nobody out.
 
+    Args:
+        folder: Of a training run, or of tags.
+        written: What only that process writes; what is left of it half-written is removed.
+        busy: What to say of a process that works there.
+
     Raises:
-        ConfigError: the folder cannot be made, or another process trains in it.
+        ConfigError: the folder cannot be made, or another process works in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,8 +49,8 @@ def held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(f"out: {folder} cannot be made: {error.strerror or error}") from error
     with file:
-        _lock(file, folder)
-        for name in WRITTEN:
+        _lock(file, folder, busy)
+        for name in written:
             sweep(folder / name)
         try:
             yield
@@ -52,7 +61,7 @@ def held(folder: Path) -> Iterator[None]:
                     folder.rmdir()
 
 
-def _lock(file: TextIO, folder: Path) -> None:
+def _lock(file: TextIO, folder: Path, busy: str) -> None:
     if sys.platform != "win32":
         import fcntl
 
@@ -62,9 +71,7 @@ def _lock(file: TextIO, folder: Path) -> None:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise ConfigError(
-                    f"{folder}: {holder} is training in it: wait for its end, or choose another name=..."
-                ) from None
+                raise ConfigError(f"{folder}: {holder} {busy}") from None
     with suppress(OSError):  # a full disk: the lock holds without its text, too
         file.seek(0)
         file.truncate()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from hemline.checkpoint import UnwritableError, load_state
+from hemline.checkpoint import load_state
 from hemline.config import Config
-from hemline.errors import HemlineError, StoppedError, WeightsError, in_short
+from hemline.errors import HemlineError, StoppedError, UnwritableError, WeightsError, in_short
 
 
 @contextmanager

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,14 +26,11 @@ from hemline.errors import ConfigError, WeightsError
 from hemline.instance_model import InstanceNetwork
 from hemline.metadata import KEY, Metadata, read_metadata
 from hemline.model import Network, build, build_instances
+from hemline.whole_files import whole_file
 
 N = TypeVar("N", Network, InstanceNetwork)
 State = Mapping[str, Tensor]
 """A network's `state_dict()`."""
-
-
-class UnwritableError(WeightsError):
-    """A file cannot be written: the disk is full, or the folder is missing or closed to us."""
 
 
 def save(path: str | Path, state: State, metadata: Metadata, *, half: bool = True) -> None:
@@ -48,7 +43,7 @@ def save(path: str | Path, state: State, metadata: Metadata, *, half: bool = Tru
         half: Store matrices and kernels in half precision: half the size.
 
     Raises:
-        WeightsError: the file cannot be written.
+        UnwritableError: the file cannot be written.
     """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     state = halve(state) if half else state
@@ -139,7 +134,7 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
     """Write the state of a run: tensors, numbers, texts, and lists and dicts of them.
 
     Raises:
-        WeightsError: the file cannot be written.
+        UnwritableError: the file cannot be written.
     """
     content = io.BytesIO()  # torch's own writer has other errors for a full disk
     torch.save(dict(state), content)
@@ -184,44 +179,6 @@ def fingerprint(state: State) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file to write, which takes the place of `path` when it is whole and on the disk.
-
-    Raises:
-        WeightsError: the disk is full, or the folder is missing or not writable.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # `sweep` knows it by this
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UnwritableError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":
-        _name_on_disk(path.parent)
-
-
-def sweep(path: Path) -> None:
-    """Remove what killed processes left of a file half-written; nobody may be writing it now."""
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        if left.name[len(path.stem) + 2 : -len(path.suffix)].isdecimal():
-            left.unlink(missing_ok=True)
-
-
-def _name_on_disk(folder: Path) -> None:
-    """See to it that a file's new name lives through a power cut, too."""
-    with suppress(OSError):  # some disks keep names by themselves and refuse this
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from hemline import __version__
-from hemline.checkpoint import whole_file
+from hemline.whole_files import whole_file
 
 FILE = "environment.jsonl"
 GIT_WAITS = 10.0

@@ -7,6 +7,8 @@ HemlineError
 ├── LabelError      a label space is malformed, or a label is not in it
 ├── WeightsError    a weights file is missing, truncated, foreign or newer than this version
 ├── DeviceError     the device or runtime that was asked for is not here
+├── CatalogError    a catalogue cannot be read, or a folder of tags is not what it should be
+├── UnwritableError a file cannot be written: the disk is full, or the folder is missing or closed to us
 └── StoppedError    training ended before its last epoch; its state is kept
     └── ElsewhereError   another process of the run says why
 """
@@ -38,6 +40,14 @@ class WeightsError(HemlineError):
 
 class DeviceError(HemlineError):
     """The device or runtime that was asked for is not here."""
+
+
+class CatalogError(HemlineError):
+    """A catalogue cannot be read, or a folder of tags is not what it should be."""
+
+
+class UnwritableError(HemlineError):
+    """A file cannot be written: the disk is full, or the folder is missing or closed to us."""
 
 
 class StoppedError(HemlineError):

@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from hemline.checkpoint import halve, load_network, whole_file
+from hemline.checkpoint import halve, load_network
 from hemline.errors import WeightsError
 from hemline.heads._blocks import area_resize
 from hemline.metadata import GRAPH_KEY, KEY, Metadata
 from hemline.model import Network
 from hemline.runtime import open_runtime
+from hemline.whole_files import whole_file
 
 MAX_DRIFT = 1e-3
 """Largest difference between a number of the graph and of torch, relative to the largest of its kind (or to 1)."""

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from hemline import __version__
 from hemline._reading import path_of
 from hemline._run import stopped_by_signals
-from hemline.checkpoint import load, save, save_state, whole_file
+from hemline.checkpoint import load, save, save_state
 from hemline.config import Config
 from hemline.data import VALIDATION_SHARE
 from hemline.data.loading import Item, Source, batches, described, make_loader
@@ -44,6 +44,7 @@ from hemline.run_report import write_taught_report
 from hemline.runtime import weights_file
 from hemline.thresholds import NEVER
 from hemline.watch import EpochReport, StepReport, Watcher
+from hemline.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hemline.begin import Opened

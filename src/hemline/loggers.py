@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from hemline.checkpoint import whole_file
 from hemline.errors import ConfigError, HemlineError
 from hemline.events import EventFile
+from hemline.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hemline.config import Config

@@ -12,13 +12,14 @@ import yaml
 
 from hemline import __version__
 from hemline._run import Run
-from hemline.checkpoint import save, whole_file
+from hemline.checkpoint import save
 from hemline.config import Config
 from hemline.data.loading import Source, described
 from hemline.instance_losses import InstanceLoss
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
 from hemline.watch import EpochReport
+from hemline.whole_files import whole_file
 
 
 def write_config(config: Config, folder: Path) -> None:

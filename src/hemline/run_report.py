@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hemline import console
-from hemline.checkpoint import whole_file
 from hemline.config import Config
 from hemline.data.loading import Source
 from hemline.evaluate import answerer
@@ -19,6 +18,7 @@ from hemline.metadata import read_metadata
 from hemline.photo_answers import photo_answers
 from hemline.run_folders import read_lines
 from hemline.run_page import photos_of, run_page, taught_page
+from hemline.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hemline._run import Run

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hemline.checkpoint import whole_file
 from hemline.config import Config
 from hemline.data import Dataset
 from hemline.data.loading import Source
@@ -44,6 +43,7 @@ from hemline.draw import (
 )
 from hemline.errors import DataError, HemlineError
 from hemline.labels import LabelSpace
+from hemline.whole_files import whole_file
 
 CELL, TALLEST, GAP = 300, 450, 20
 UNIT = 13

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from hemline.checkpoint import whole_file
 from hemline.config import Config
 from hemline.data.loading import Source
 from hemline.data_commands.charts import (
@@ -30,6 +29,7 @@ from hemline.data_commands.thumbnails import Strip, strips
 from hemline.errors import DataError
 from hemline.labels import LabelSpace
 from hemline.page import card, document, sort_table, tiles
+from hemline.whole_files import whole_file
 
 MOST_ROWS, MOST_COLUMNS = 80, 46
 """Of a heat map: what is more frequent is shown, the JSON has the rest."""
