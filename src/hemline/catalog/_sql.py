@@ -19,7 +19,7 @@ import pyarrow.parquet
 from hemline.catalog.parts import Manifest, Table
 from hemline.errors import CatalogError, UnwritableError, in_short
 
-MEMORY = "1GB"
+MEMORY = "512MB"
 """What DuckDB holds before it writes to its temporary folder."""
 MOST_THREADS = 4
 """Each holds buffers of its own."""
@@ -117,7 +117,7 @@ def _typed(column: str) -> str:
 
 
 def words(column: pa.Field, of: str) -> str:
-    """The words of a column, a group's or the photo's categories, as text in SQL: of a list, its sorted JSON text.
+    """The words of a column, a group's or the photo's categories, as text in SQL; lists as sets.
 
     Args:
         column: From `schema`.
@@ -125,9 +125,14 @@ def words(column: pa.Field, of: str) -> str:
     """
     value = f"{of}.{name(column.name)}"
     if pa.types.is_list(column.type):
-        return f"CAST(to_json(list_sort({value})) AS VARCHAR)"
-    several = f"CAST(to_json(list_sort(CAST(TRY_CAST({value} AS JSON) AS VARCHAR[]))) AS VARCHAR)"
+        return as_set(value)
+    several = as_set(f"CAST(TRY_CAST({value} AS JSON) AS VARCHAR[])")
     return f"CASE WHEN {value} = '[]' OR starts_with({value}, '[\"') THEN {several} ELSE {value} END"
+
+
+def as_set(words: str) -> str:
+    """A list as text in SQL: the sorted JSON of its words, each once."""
+    return f"CAST(to_json(list_sort(list_distinct({words}))) AS VARCHAR)"
 
 
 def _no_glob(file: Path) -> str:
