@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow.csv
 import pyarrow.parquet
@@ -20,13 +21,14 @@ from hemline.catalog.tables import make_schemas
 from hemline.colour import Colour
 from hemline.errors import CatalogError, ConfigError, UnwritableError
 from hemline.labels import LabelSpace
+from hemline.result import Result
 from hemline.words_said import ScoredLabel
 
-from .stocked import SKU, Line, stock, table
-from .tagged import garment, photo, schemas
+from .stocked import Line, stock, table
+from .tagged import SKU, garment, photo, schemas
 
 
-def shows(*categories: str, pattern: str = "", season: str = "", colours: str = "navy") -> object:
+def shows(*categories: str, pattern: str = "", season: str = "", colours: str = "navy") -> Result:
     labels = [ScoredLabel("pattern", pattern, 0, 0.5)] if pattern else []
     labels += [ScoredLabel("season", word, 0, 0.5) for word in season.split()]
     worn = [garment(category) for category in categories]
@@ -39,7 +41,7 @@ def lines(*photos, **paths) -> list[Line]:
     return [Line("s", shown, path=path) for path, shown in ({f"p{i}": x for i, x in enumerate(photos)} | paths).items()]
 
 
-def changes(old: Path, new: Path, out: Path) -> list[tuple]:
+def changes(old: Path, new: Path, out: Path) -> list[tuple[Any, ...]]:
     diff(old, new, out=out)
     return [tuple(row.values()) for row in pyarrow.parquet.read_table(out).to_pylist()]
 
@@ -227,7 +229,7 @@ SHOWN = st.one_of(
 STOCK = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), SHOWN), min_size=1, max_size=5)
 
 
-def said(folder: Path) -> dict[tuple, dict]:
+def said(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
     photos, mains = table(folder, "photos"), {x["position"]: x for x in table(folder, "garments") if x["is_main"]}
     told = {}
     for row in photos:

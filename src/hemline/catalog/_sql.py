@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ MEMORY = "512MB"
 """What DuckDB holds before it writes to its temporary folder."""
 MOST_THREADS = 4
 """Each holds buffers of its own."""
+TEMPORARY = ".duckdb-"
+"""What its temporary folders' names begin with."""
 LONGEST_LINE = 1 << 26
 """Bytes of a CSV's row, at most: masks and embeddings are text there."""
 SCORED = 'STRUCT("group" VARCHAR, label VARCHAR, id VARCHAR, score FLOAT)[]'
@@ -49,8 +52,8 @@ def database(folder: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         UnwritableError: the disk is full, or nothing can be written there.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".duckdb-", dir=folder) as temporary:
-            settings = {
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
+            settings: dict[str, str | bool | int | float | list[str]] = {
                 "memory_limit": MEMORY,
                 "threads": min(MOST_THREADS, os.cpu_count() or 1),
                 "temp_directory": temporary,
@@ -63,6 +66,12 @@ def database(folder: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         raise CatalogError(f"the tags cannot be read ({in_short(error)})") from error
     except OSError as error:
         raise UnwritableError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary folders that killed processes left in a folder; nobody may be working in it now."""
+    for left in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def schema(manifest: Manifest, table: Table) -> pa.Schema:

@@ -61,14 +61,15 @@ def write_products(folder: Path, column: str) -> Products:
     photos, garments = (_sql.schema(manifest, table) for table in ("photos", "garments"))
     key = _key(manifest, photos, column)
     path = part_file(manifest.folder, "products", 0, manifest.form)
+    _sql.sweep(manifest.folder)
     with _sql.database(manifest.folder) as connection:
         groups = _groups(connection, manifest, garments)
         called = came_as([column], [*BEFORE.names, *groups.names, *AFTER.names])[0]
         schema = pa.schema([key.with_name(called), *BEFORE, *groups, *AFTER])
         named = _names_one(key)
-        counts = connection.execute(
+        ((named_ones, rows_in_all),) = connection.execute(
             f"SELECT count(*) FILTER ({named}), count(*) FROM {_sql.read_parts(manifest, 'photos', [key.name])}"
-        ).fetchone()
+        ).fetchall()
         rows = _rows(connection, _query(manifest, key, named))
         voted = (
             {called: value} | vote((Shown(*row[1:]) for row in seen), groups)
@@ -78,7 +79,7 @@ def write_products(folder: Path, column: str) -> Products:
         sweep(path)
         with whole_file(path) as temporary:
             count = _write(voted, schema, temporary, manifest.form)
-    return Products(path, count, counts[0], counts[1] - counts[0])
+    return Products(path, count, named_ones, rows_in_all - named_ones)
 
 
 def _key(manifest: Manifest, photos: pa.Schema, column: str) -> pa.Field:
@@ -115,7 +116,7 @@ def _groups(connection: duckdb.DuckDBPyConnection, manifest: Manifest, garments:
     if manifest.form == "parquet" or not names:
         return pa.schema([garments.field(name) for name in names])
     lists = ", ".join(f"coalesce(bool_or(starts_with({_sql.name(name)}, '[')), false)" for name in names)
-    found = connection.execute(f"SELECT {lists} FROM {_sql.read_parts(manifest, 'garments', names)}").fetchone()
+    (found,) = connection.execute(f"SELECT {lists} FROM {_sql.read_parts(manifest, 'garments', names)}").fetchall()
     return pa.schema(
         [(name, pa.list_(pa.string()) if several else pa.string()) for name, several in zip(names, found, strict=True)]
     )
