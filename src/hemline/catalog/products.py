@@ -20,6 +20,11 @@ from hemline.catalog.vote import AFTER, BEFORE, Shown, vote
 from hemline.errors import ConfigError
 from hemline.whole_files import sweep, whole_file
 
+PLAIN = (
+    "string", "large_string", "int", "uint", "halffloat", "float", "double", "decimal",
+    "dictionary<values=string", "dictionary<values=large_string",
+)  # fmt: skip
+"""How the types of texts and numbers begin, as pyarrow writes them."""
 BATCH = 10_000
 """Photos, or products, that are in memory at a time."""
 
@@ -66,7 +71,7 @@ def write_products(folder: Path, column: str) -> Products:
         groups = _groups(connection, manifest, garments)
         called = came_as([column], [*BEFORE.names, *groups.names, *AFTER.names])[0]
         schema = pa.schema([key.with_name(called), *BEFORE, *groups, *AFTER])
-        named = _names_one(key)
+        named = _names_one(key, manifest.made["columns"][column])
         ((named_ones, rows_in_all),) = connection.execute(
             f"SELECT count(*) FILTER ({named}), count(*) FROM {_sql.read_parts(manifest, 'photos', [key.name])}"
         ).fetchall()
@@ -82,31 +87,35 @@ def write_products(folder: Path, column: str) -> Products:
     return Products(path, count, named_ones, rows_in_all - named_ones)
 
 
+def check_column(column: str, columns: Mapping[str, str]) -> None:
+    """Refuse what cannot tell products apart, before a catalogue is tagged for nothing.
+
+    Args:
+        column: The one that is asked for.
+        columns: Those that come in with the photos, with their types as pyarrow writes them (`Plan.made_with`).
+
+    Raises:
+        ConfigError: there is no such column, or it holds neither text nor numbers.
+    """
+    if column not in columns:
+        there = ", ".join(columns) or "none: folders, globs and tar shards bring no columns"
+        raise ConfigError(f"--product {column}: no such column came in with the photos; there are: {there}")
+    if not columns[column].startswith(PLAIN):
+        raise ConfigError(f"--product {column}: holds {columns[column]}, and a product's key is a text or a number")
+
+
 def _key(manifest: Manifest, photos: pa.Schema, column: str) -> pa.Field:
     """The column of the photos table that the catalogue calls so."""
-    came = _sql.incoming(photos)
-    called = dict(zip(manifest.made.get("columns", came), came, strict=True))
-    name = called.get(column, column)
-    if name not in came:
-        there = ", ".join(called) or "none: folders, globs and tar shards bring no columns"
-        raise ConfigError(f"--product {column}: no such column came in with the photos; there are: {there}")
-    kind = photos.field(name).type
-    if manifest.form == "csv":
-        nested = str(manifest.made.get("columns", {}).get(column, "")).startswith(("list", "struct", "map"))
-    else:
-        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-        tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
-        nested = not any(is_a(plain) for is_a in (*tests, pa.types.is_decimal))
-    if nested:
-        raise ConfigError(f"--product {column}: holds {kind}, and a product's key is a text or a number")
-    return pa.field(name, kind)
+    columns = manifest.made["columns"]
+    check_column(column, columns)
+    return photos.field(dict(zip(columns, _sql.incoming(photos), strict=True))[column])
 
 
-def _names_one(key: pa.Field) -> str:
+def _names_one(key: pa.Field, kind: str) -> str:
     """Whether a row names a product, in SQL: not null, no empty text, and a number where it is one."""
     name = _sql.name(key.name)
-    if pa.types.is_floating(key.type):
-        return f"{name} IS NOT NULL AND NOT isnan({name})"
+    if kind in ("halffloat", "float", "double"):
+        return f"{name} IS NOT NULL AND NOT isnan(CAST({name} AS DOUBLE))"
     return f"{name} IS NOT NULL AND CAST({name} AS VARCHAR) != ''"
 
 
