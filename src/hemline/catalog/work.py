@@ -143,8 +143,11 @@ class Worker:
                 before: int | str = one.position
             else:
                 before = answer.message if isinstance(answer, Failure) else answered[sha256 or ""]
-                kind = ("duplicate_of", DUPLICATE) if isinstance(before, int) else ("error_message", FAILED)
-                known |= {"status": kind[1], kind[0]: before}
+                if isinstance(before, int):
+                    known |= {"status": DUPLICATE, "duplicate_of": before}
+                else:
+                    named = before if sha256 is None else f"{one.item.path}: {before}"
+                    known |= {"status": FAILED, "error_message": named}
             if sha256 is not None:
                 answered.setdefault(sha256, before)
             came = [one.item.row.get(name) for name in self.plan.incoming.names]
@@ -179,8 +182,13 @@ class Worker:
         for one, sha256, content in waiting:
             if isinstance(content, PhotoError):
                 yield one, sha256, Failure(one.item.path, str(content))
+            elif content is None:
+                yield one, sha256, None
             else:
-                yield one, sha256, None if content is None else next(answers)
+                answer = next(answers)
+                if isinstance(answer, Failure):          # the same bytes fail alike, whatever they are called
+                    answer = Failure("", answer.message.removeprefix(f"photo of {len(content):,} bytes: "))
+                yield one, sha256, answer
 
     def _one(self, content: bytes) -> Result | Failure:
         try:
