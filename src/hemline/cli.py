@@ -96,6 +96,12 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Write all garments as COCO annotations.", rich_help_panel=OUTPUT),
     ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Say a shop's words too: `shopify`, `google` or a YAML.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
     kaggle: Annotated[
         Challenge | None,
         typer.Option(help="Write a submission to that year's iMaterialist (Fashion).", rich_help_panel=OUTPUT),
@@ -145,7 +151,13 @@ def predict(
             asked.append(Asked(demo_photo().name, demo_photo()))
             console.note(DEMO_CREDIT)
         tagger = Tagger.load(
-            weights, runtime=runtime.value, device=device.value, flip=flip, min_score=min_score, instances=instances
+            weights,
+            runtime=runtime.value,
+            device=device.value,
+            flip=flip,
+            min_score=min_score,
+            instances=instances,
+            vocabulary=vocabulary,
         )
         console.note(f"{tagger.metadata.name} weights, {tagger.runtime.name} on {tagger.runtime.device}")
         code = answer_all(

@@ -26,6 +26,7 @@ from hemline.metadata import Metadata, read_metadata
 from hemline.photo import Canvas, Frame, Photo, place, read_photo
 from hemline.result import SCHEMA_VERSION, Result, read_answer, read_detections
 from hemline.runtime import Answer, DeviceName, Finder, Runtime, RuntimeName, default_weights, open_finder, open_runtime
+from hemline.vocabulary import Vocabulary, load_vocabulary
 
 Channels = Literal["rgb", "bgr"]
 READERS = 2
@@ -71,6 +72,7 @@ class Tagger:
         flip: Average each answer with that of the mirrored photo: a little better, twice the time.
         min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
         instances: Make each connected part of a mask a garment of its own; weights that find instances do so always.
+        vocabulary: A shop's words to say beside ours.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Tagger:
         flip: bool = False,
         min_score: float | None = None,
         instances: bool = False,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score is a score from 0 to 1, not {min_score}")
@@ -91,6 +94,7 @@ class Tagger:
         self.flip = flip
         self.min_score = min_score
         self.instances = instances
+        self.vocabulary = vocabulary
 
     @classmethod
     def load(
@@ -102,6 +106,7 @@ class Tagger:
         flip: bool = False,
         min_score: float | None = None,
         instances: bool = False,
+        vocabulary: str | Path | None = None,
     ) -> Tagger:
         """Load weights and make them ready to run. Needs no network.
 
@@ -113,17 +118,20 @@ class Tagger:
             min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
             instances: Make each connected part of a mask a garment of its own; weights that find instances do so
                 always.
+            vocabulary: A shop's words to say beside ours: `shopify`, `google`, or a YAML file (docs/vocabularies.md).
 
         Raises:
+            ConfigError: the vocabulary is unknown, or its file holds what it must not.
             WeightsError: the file is missing, damaged, foreign or newer than this version.
             DeviceError: the runtime or device that was asked for is not here.
         """
         if weights is None:
             weights = default_weights(".safetensors" if runtime == "torch" else ".onnx")
         metadata = read_metadata(weights)
+        words = None if vocabulary is None else load_vocabulary(vocabulary, metadata.labels)
         open_weights = open_finder if metadata.finds == "instances" else open_runtime
         opened = open_weights(Path(weights), metadata, runtime=runtime, device=device)
-        return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances)
+        return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances, vocabulary=words)
 
     def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
         """Read one photo.
@@ -202,6 +210,11 @@ class Tagger:
             yield item if isinstance(item, Failure) else next(answers)
 
     def _answer(self, batch: Sequence[_Read]) -> Iterator[Result]:
+        for result in self._results(batch):
+            result.vocabulary = self.vocabulary
+            yield result
+
+    def _results(self, batch: Sequence[_Read]) -> Iterator[Result]:
         if not batch:
             return
         pixels = np.stack([read.canvas.pixels for read in batch])  # (B, H, W, 3)
