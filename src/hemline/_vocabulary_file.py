@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from hemline._reading import describe, nearest
@@ -49,6 +50,8 @@ class Reader:
             where = f"categories.{name}"
             self._known(name, where, categories=True)
             block = self._block(entry, where, ("id", "name", "with"))
+            if not isinstance(entry, Mapping):
+                continue
             labels = {}
             for label, there in self._block(block.get("with", {}), f"{where}.with").items():
                 inner = f"{where}.with.{label}"
@@ -122,10 +125,16 @@ class Reader:
         """Whether it is a word of ours: of the label space, or of one that ships."""
         if not self.checked or name in _names(self.space, categories=categories):
             return
-        if not any(name in _names(load_label_space(other), categories=categories) for other in LABEL_SPACES):
+        if not any(name in _names(space, categories=categories) for space in self._shipped):
             kind = "category" if categories else "attribute label"
-            near = nearest(name, sorted(_names(self.space, categories=categories)))
+            shown = [c.name for c in self.space.categories if c.shown]
+            labels = [label.name for group in self.space.groups if group.shown for label in group.labels]
+            near = nearest(name, shown if categories else labels)
             self.problems.append(f"{where}: no {kind} of label space {self.space.name}{near}")
+
+    @cached_property
+    def _shipped(self) -> list[LabelSpace]:
+        return [load_label_space(name) for name in LABEL_SPACES]
 
     def _block(self, data: object, where: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
         """A mapping with names for keys; `keys` are those it may have, None allows any."""

@@ -15,6 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import yaml
+
 from hemline._reading import path_of, read_yaml
 from hemline.errors import ConfigError
 from hemline.labels import LabelSpace
@@ -132,12 +134,12 @@ def load_vocabulary(name: str | Path, space: LabelSpace) -> Vocabulary:
     try:
         if str(name) in VOCABULARIES:
             text = files("hemline").joinpath("vocabularies", f"{name}.yaml").read_text(encoding="utf-8")
+            data: object = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as quick
         elif path.suffix in {".yaml", ".yml"} and path.is_file():
-            text = path.read_text(encoding="utf-8")
+            data = read_yaml(path.read_text(encoding="utf-8"))
         else:
             names = ", ".join(VOCABULARIES)
             raise ConfigError(f"no vocabulary {str(name)!r}: name one of {names}, or a .yaml file of your own")
-        data = read_yaml(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: not a readable YAML: {' '.join(str(error).split())}") from error
     reader = Reader(space, checked=str(name) not in VOCABULARIES)

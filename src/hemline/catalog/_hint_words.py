@@ -43,8 +43,8 @@ LAST = {
     "coat": "coat, trenchcoat, raincoat, overcoat, peacoat, topcoat, mantel",
     "dress": "dress, gown, frock, sundress, pinafore, kleid, kleider, dirndl",
     "jumpsuit": (
-        "jumpsuit, jump suit, playsuit, romper, dungarees, dungaree, overalls, overall, boiler suit, boilersuit, catsuit, "
-        "onesie, latzhose"
+        "jumpsuit, jump suit, playsuit, romper, dungarees, dungaree, overalls, overall, boiler suit, boilersuit, "
+        "catsuit, onesie, latzhose"
     ),
     "cape": "cape, poncho, umhang",
     "glasses": "glasses, sunglasses, eyeglasses, eyewear, spectacles, brille, brillen, sonnenbrille, sonnenbrillen",
@@ -59,12 +59,12 @@ LAST = {
     "sock": "sock, socke, socken, strumpf, strumpfe",
     "shoe": (
         "shoe, sneaker, trainer, boot, bootie, sandal, heels, pumps, loafer, slipper, flip flop, mule, clog, "
-        "brogue, moccasin, espadrille, stilettos, footwear, cleats, high top, low top, schuh, schuhe, turnschuh, turnschuhe, stiefel, "
-        "stiefelette, stiefeletten, sandale, sandalen"
+        "brogue, moccasin, espadrille, stilettos, footwear, cleats, high top, low top, schuh, schuhe, turnschuh, "
+        "turnschuhe, stiefel, stiefelette, stiefeletten, sandale, sandalen"
     ),
     BAG: (
-        "bag, handbag, backpack, rucksack, tote, clutch, purse, wallet, satchel, duffel, crossbody, tasche, taschen, "
-        "handtasche, geldborse"
+        "bag, handbag, backpack, rucksack, tote, clutch, purse, wallet, satchel, duffel, crossbody, tasche, "
+        "taschen, handtasche, geldborse"
     ),
     "scarf": "scarf, scarves, shawl, stole, snood, schal, schals, halstuch",
     "umbrella": "umbrella, regenschirm, schirm",
@@ -97,8 +97,8 @@ FIRST = {
     TIGHTS: "collant, collants, medias",
     "sock": "chaussette, calcetin, calcetines, calzini, calze",
     "shoe": (
-        "chaussure, botte, bottine, basket, sandale, escarpin, zapato, zapatilla, bota, botin, botines, sandalia, scarpa, "
-        "scarpe, stivale, stivali, sandali"
+        "chaussure, botte, bottine, basket, sandale, escarpin, zapato, zapatilla, bota, botin, botines, sandalia, "
+        "scarpa, scarpe, stivale, stivali, sandali"
     ),
     BAG: "sac, sacoche, bolso, mochila, borsa, borse, borsetta, borsette, zaino, zaini",
     "scarf": "echarpe, foulard, bufanda, panuelo, sciarpa, sciarpe",
@@ -123,16 +123,17 @@ WEAK = {
 """What counts only where nothing else in the text names a garment."""
 
 NOTHING = (
-    "swimsuit, swim suit, bikini, bikini top, bikini bottoms, bikini bottom, bra, bralette, brief, boxer brief, boxer, "
-    "boxer shorts, underwear, lingerie, pyjama, pajama, bathrobe, bath robe, dressing gown, suitcase, suit case, hanger, "
-    "coat hanger, coat rack, shoelace, shoe lace, shoe rack, shoe polish, shoe tree, tie clip, tie pin, tie bar, hat box, "
-    "watch strap, bag charm, badeanzug, bademantel, maillot de bain, banador, costume da bagno"
+    "swimsuit, swim suit, bikini, bikini top, bikini bottoms, bikini bottom, bra, bralette, brief, boxer brief, "
+    "boxer, boxer shorts, underwear, lingerie, pyjama, pajama, bathrobe, bath robe, dressing gown, suitcase, suit "
+    "case, hanger, coat hanger, coat rack, shoelace, shoe lace, shoe rack, shoe polish, shoe tree, tie clip, tie "
+    "pin, tie bar, hat box, watch strap, bag charm, badeanzug, bademantel, maillot de bain, banador, costume da "
+    "bagno"
 )
 """Goods for which no category stands: as good as a garment's name, but an answer of none."""
 
 PASSED_OVER = (
-    "tie dye, tie front, tie waist, tie neck, tie back, tie side, tie up, polo neck, boot cut, bootcut, cap sleeve, "
-    "pull on, belt loop, shirt collar, top handle, dress code, watch pocket"
+    "tie dye, tie front, tie waist, tie neck, tie back, tie side, tie up, polo neck, boot cut, bootcut, cap "
+    "sleeve, pull on, belt loop, shirt collar, top handle, dress code, watch pocket"
 )
 """Phrases that hold a garment's name and name none."""
 
@@ -162,8 +163,8 @@ SUFFIXES = {
 """How an unknown word may end, after three letters or more: a Winterjacke is a jacket. The longest end counts."""
 
 CUTS = (
-    "with without w in for by from of featuring over under mit aus fur von im ohne zu zum avec en de du des pour sans a au "
-    "aux con para sin del di da per senza"
+    "with without w in for by from of featuring over under mit aus fur von im ohne zu zum avec en de du des pour "
+    "sans a au aux con para sin del di da per senza"
 )
 """Words that begin a new clause; the first clause that names a garment counts."""
 

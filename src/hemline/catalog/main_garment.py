@@ -1,7 +1,7 @@
 """Which garment of a photo is for sale.
 
-A shop's own words say it best (`--hint COLUMN`: a title, a category path). Without them, or where they name nothing that
-was found, the garment with the largest `weight` is taken.
+A shop's own words say it best (`--hint COLUMN`: a title, a category path). Without them, or where they name nothing
+that was found, the garment with the largest weight is taken.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import hypot
 from typing import TYPE_CHECKING, NamedTuple
 
 from hemline.catalog import _hint_words as table
@@ -40,10 +41,10 @@ def main_garment(result: Result, hint: str | None = None) -> int | None:
        where none has; of these, accessories and what is worn on the feet count only where nothing else is there, or
        where one covers more of the photo than all others together.
 
-    The weight is `area * score * closeness * over`. Closeness is 1 where the middle of the garment's box is that of the
-    photo and falls evenly to `EDGE` in the corners. Over is `WORN_OVER` for a jacket, coat, cardigan, vest or cape whose
-    box meets that of another garment of the upper or whole body which is none of them; else 1. Of equal weights the
-    first in the answer counts.
+    The weight is `area * score * closeness * over`. Closeness is 1 where the middle of the garment's box is that of
+    the photo and falls evenly to `EDGE` in the corners. Over is `WORN_OVER` for a jacket, coat, cardigan, vest or cape
+    whose box meets that of another garment of the upper or whole body which is none of them; else 1. Of equal weights
+    the higher score counts, then the first in the answer.
 
     Args:
         result: Of one photo.
@@ -84,7 +85,7 @@ def _weight(result: Result, index: int) -> float:
     height, width = result.size
     x, y, w, h = garment.box
     across, down = (2 * x + w) / width - 1, (2 * y + h) / height - 1           # -1..1, 0 in the middle
-    closeness = 1 - (1 - EDGE) * ((across**2 + down**2) / 2) ** 0.5
+    closeness = 1 - (1 - EDGE) * hypot(across, down) / 2**0.5
     over = WORN_OVER if garment.category in OUTER and _meets_another(result.garments, garment.box) else 1.0
     return garment.area * garment.score * closeness * over
 
@@ -133,7 +134,7 @@ def hint_category(text: str, space: LabelSpace) -> frozenset[str]:
         Names of categories, hidden ones too; several where the text leaves it open, none where it names nothing known.
     """
     own = _own_words(space)
-    steps = [_clauses(step) for step in reversed(re.split(r"[>/|»›]", text))]
+    steps = [_clauses(step) for step in reversed(re.split("[>/|\u00bb\u203a]", text))]
     for words in (_STRONG, _WEAK):
         for clauses in steps:
             named = _first_named(clauses, own if words is _STRONG else {}, words)
@@ -144,7 +145,7 @@ def hint_category(text: str, space: LabelSpace) -> frozenset[str]:
 
 def plain_words(text: str) -> list[str]:
     """A text's words without accents and capitals, `|` where a clause ends: `Écharpes, bleu` -> echarpes | bleu."""
-    text = re.sub(r"[,;:()\[\]!?|]|\s[-–—]+\s", " | ", re.sub(r"[&+]", " and ", text))
+    text = re.sub("[,;:()\\[\\]!?|]|\\s[-\u2013\u2014]+\\s", " | ", re.sub(r"[&+]", " and ", text))
     folded = unicodedata.normalize("NFKD", text.casefold())
     return re.findall(r"[a-z0-9]+|\|", "".join(c for c in folded if not unicodedata.combining(c)))
 
@@ -190,7 +191,7 @@ def _named(clause: Sequence[str], own: Mapping[str, frozenset[str]], words: Mapp
 
 
 def _look_up(phrase: str, own: Mapping[str, frozenset[str]], words: Mapping[str, _Named]) -> _Named | None:
-    for form in (phrase, phrase.removesuffix("s"), phrase.removesuffix("es")):
+    for form in _forms(phrase):
         if form in words:
             return words[form]
         if form in own:
@@ -201,16 +202,22 @@ def _look_up(phrase: str, own: Mapping[str, frozenset[str]], words: Mapping[str,
     return None
 
 
+def _forms(phrase: str) -> tuple[str, str, str]:
+    return phrase, phrase.removesuffix("s"), phrase.removesuffix("es")
+
+
 def _in_space(named: _Named, space: LabelSpace, own: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """The categories of a space that a phrase means."""
     if named.phrase in own:
         return own[named.phrase]
     if not named.meant:
         return named.meant
-    alike = [names for phrase, names in own.items() if phrase in _STRONG and _STRONG[phrase].meant & named.meant]
-    exact = [c.name for c in space.categories if c.name in named.meant]
-    if exact or alike:
-        return frozenset(exact).union(*([] if exact else alike))
+    if exact := frozenset(c.name for c in space.categories) & named.meant:
+        return exact
+    meanings = {phrase: _look_up(phrase, {}, _STRONG) for phrase in own}
+    alike = [own[phrase] for phrase, one in meanings.items() if one is not None and one.meant & named.meant]
+    if alike:
+        return frozenset().union(*alike)
     parts = {c.outfit_part for c in load_label_space("street").categories if c.name in named.meant}
     return frozenset(c.name for c in space.categories if c.name in parts)
 
@@ -222,7 +229,9 @@ def _own_words(space: LabelSpace) -> dict[str, frozenset[str]]:
     for category in (c for c in space.categories if c.index not in space.parts):
         for name in category.name.split(","):
             phrase = " ".join(plain_words(name))
-            words[phrase] = words.get(phrase, frozenset()) | {category.name}
+            singular = next((form for form in _forms(phrase) if form in _STRONG), phrase)
+            for form in {phrase, singular}:
+                words[form] = words.get(form, frozenset()) | {category.name}
     return words
 
 
