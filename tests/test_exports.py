@@ -33,7 +33,7 @@ PUBLIC = {
 ANSWER_HALF = [
     "errors", "labels", "config", "metadata", "photo", "colour", "masks", "result", "draw", "runtime", "tagger",
     "borders", "instances", "kaggle", "kaggle_scores", "submission", "predict", "licenses", "console", "cli",
-    "run_folders", "runs", "run_tables", "listings",
+    "run_folders", "runs", "run_tables", "listings", "vocabulary", "catalog.main_garment",
     "__main__",
 ]  # fmt: skip
 LEARNING_HALF = ["torch", "timm", "torchvision", "sklearn", "albumentations", "scipy", "safetensors", "onnx"]

@@ -44,7 +44,7 @@ def dressed() -> Result:
 def test_the_json_is_the_contract(dressed: Result) -> None:
     data = dressed.to_dict("none")
     assert data == {
-        "schema_version": "1.1",
+        "schema_version": "1.2",
         "photo": "p.jpg",
         "size": {"height": 40, "width": 30},
         "garments": [

@@ -102,6 +102,12 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Write all garments as COCO annotations.", rich_help_panel=OUTPUT),
     ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Say a shop's words too: `shopify`, `google` or a YAML.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
     kaggle: Annotated[
         Challenge | None,
         typer.Option(help="Write a submission to that year's iMaterialist (Fashion).", rich_help_panel=OUTPUT),
@@ -164,6 +170,7 @@ def predict(
             flip=flip,
             min_score=min_score,
             instances=instances,
+            vocabulary=vocabulary,
         )
         engine = tagger.runtime
         console.note(f"{tagger.metadata.name} weights, {engine.name} on {engine.device} in {engine.dtype}")

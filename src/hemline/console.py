@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # so that help does not wait for what answers photos
     from hemline.report import Report
     from hemline.result import Garment, Result
     from hemline.tagger import Failure
+    from hemline.vocabulary import Vocabulary
     from hemline.words_said import ScoredLabel
 
 STDOUT = "stdout"
@@ -119,20 +120,23 @@ def show(result: Result) -> None:
     parts: list[RenderableType] = [title]
     if title.cell_len < answers().width - 4:  # a rule would cut a long path
         parts = [Rule(title, align="left", style="dim")]
-    parts.append(_garments(result.garments) if result.garments else Text("  no garment found", style="italic"))
+    parts.append(_garments(result) if result.garments else Text("  no garment found", style="italic"))
     if result.labels:
         parts.append(_photo_labels(result.labels))
     answers().print(Group(*parts, ""))
 
 
-def _garments(garments: Sequence[Garment]) -> RenderableType:
+def _garments(result: Result) -> RenderableType:
+    vocabulary = result.vocabulary
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True, header_style="bold dim")
     table.add_column("garment", ratio=4)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("share", justify="right", no_wrap=True)
     table.add_column("colours", no_wrap=True)
     table.add_column("attributes", ratio=7)
-    for garment in garments:
+    if vocabulary is not None:
+        table.add_column(f"{vocabulary.name} {vocabulary.version}", ratio=6)
+    for garment in result.garments:
         for piece in (garment, *garment.parts):
             table.add_row(
                 Padding(_name(piece), (0, 0, 0, 0 if piece is garment else 2)),
@@ -140,8 +144,21 @@ def _garments(garments: Sequence[Garment]) -> RenderableType:
                 _percent(piece.area) if piece.mask is not None else NOTHING,
                 _colours(piece.colours),
                 _attributes(piece.attributes),
+                *([] if vocabulary is None else [_shop(piece, vocabulary) if piece is garment else ""]),
             )
     return Padding(table, (0, 0, 0, 2))
+
+
+def _shop(garment: Garment, vocabulary: Vocabulary) -> Text:
+    from hemline.vocabulary import shop_words
+
+    words = shop_words(garment, vocabulary)
+    name = NOTHING if words.category is None else " > ".join(words.category.split(" > ")[-2:])
+    lines = [Text.assemble((name, "bold"), (f"  {words.category_id}" if words.category_id else "", "dim"))]
+    lines += [Text.assemble((f"{attribute}: ", "dim"), value) for attribute, value in words.attributes]
+    if words.colours:
+        lines.append(Text.assemble((f"{vocabulary.colours.attribute or 'colour'}: ", "dim"), ", ".join(words.colours)))
+    return Text("\n").join(lines)
 
 
 def _name(garment: Garment) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -101,6 +102,31 @@ def runs(
                 console.note(f"no place here for {', '.join(left_out)}: a wider terminal, --figure or --csv shows them")
         for note in found.notes:
             console.note(note)
+
+
+@app.command()
+def vocabulary(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="`shopify`, `google`, or a YAML file of your own.")],
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights whose words are meant; else those in the package.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print the words as JSON, nothing else.")
+    ] = False,
+) -> None:
+    """List a shop's words for ours (`--vocabulary`), and what has no counterpart there."""
+    with clean_exit():
+        from hemline import console
+        from hemline.metadata import read_metadata
+        from hemline.runtime import default_weights
+        from hemline.vocabulary import listing, listing_tables, load_vocabulary
+
+        space = read_metadata(weights or default_weights(".onnx")).labels
+        words = load_vocabulary(name, space)
+        if as_json:
+            console.plain_json(listing(words, space))
+        else:
+            console.show_tables(listing_tables(words, space))
 
 
 @app.command()

@@ -33,9 +33,10 @@ from hemline.masks import Mask, MaskFormat
 from hemline.metadata import Metadata
 from hemline.photo import Frame, ReadPhoto
 from hemline.runtime import Detections
+from hemline.vocabulary import Vocabulary, shop_words
 from hemline.words_said import ScoredLabel, attributes_said, categories_said
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
 LEAST_REGION = 0.1
 """A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
@@ -73,8 +74,8 @@ class Garment:
         """(H, W) True on the garment, made when it is first asked for; None where `drawn` is."""
         return None if self.drawn is None else self.drawn.whole()
 
-    def to_dict(self, mask_format: MaskFormat = "rle") -> dict[str, Any]:
-        """Plain JSON; scores rounded to four digits."""
+    def to_dict(self, mask_format: MaskFormat = "rle", vocabulary: Vocabulary | None = None) -> dict[str, Any]:
+        """Plain JSON; scores rounded to four digits; with a vocabulary, its words too (`shop`)."""
         return {
             "category": self.category,
             "category_id": self.category_id,
@@ -87,6 +88,7 @@ class Garment:
             "colours": [colour._asdict() | {"share": round(colour.share, 4)} for colour in self.colours],
             "attributes": [attribute.to_dict() for attribute in self.attributes],
             "parts": [part.to_dict(mask_format) for part in self.parts],
+            **({} if vocabulary is None else {"shop": shop_words(self, vocabulary).to_dict()}),
         }
 
     def mask_image(self) -> Image.Image:
@@ -133,6 +135,8 @@ class Result:
     read: ReadPhoto = field(repr=False)
     """The photo as it was read, kept for `draw` and cut-outs."""
     space: LabelSpace = field(repr=False)
+    vocabulary: Vocabulary | None = field(default=None, repr=False)
+    """Whose words stand beside ours in `to_dict` and in the terminal; None adds nothing."""
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -154,12 +158,14 @@ class Result:
         Args:
             mask_format: `rle`, `png`, `polygons` or `none`: see the functions of `hemline.masks`.
         """
+        spoken = self.vocabulary
         return {
             "schema_version": SCHEMA_VERSION,
             "photo": self.photo,
             "size": {"height": self.size[0], "width": self.size[1]},
-            "garments": [garment.to_dict(mask_format) for garment in self.garments],
+            "garments": [garment.to_dict(mask_format, spoken) for garment in self.garments],
             "labels": [label.to_dict() for label in self.labels],
+            **({} if spoken is None else {"vocabulary": {"name": spoken.name, "version": spoken.version}}),
         }
 
     def to_coco(self) -> dict[str, Any]:

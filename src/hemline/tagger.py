@@ -36,6 +36,7 @@ from hemline.runtime import (
     open_finder,
     open_runtime,
 )
+from hemline.vocabulary import Vocabulary, load_vocabulary
 
 Channels = Literal["rgb", "bgr"]
 READERS = 2
@@ -81,6 +82,7 @@ class Tagger:
         flip: Average each answer with that of the mirrored photo: a little better, twice the time.
         min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
         instances: Make each connected part of a mask a garment of its own; weights that find instances do so always.
+        vocabulary: A shop's words to say beside ours.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Tagger:
         flip: bool = False,
         min_score: float | None = None,
         instances: bool = False,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score is a score from 0 to 1, not {min_score}")
@@ -101,6 +104,7 @@ class Tagger:
         self.flip = flip
         self.min_score = min_score
         self.instances = instances
+        self.vocabulary = vocabulary
 
     @classmethod
     def load(
@@ -113,6 +117,7 @@ class Tagger:
         flip: bool = False,
         min_score: float | None = None,
         instances: bool = False,
+        vocabulary: str | Path | None = None,
     ) -> Tagger:
         """Load weights and make them ready to run. Needs no network.
 
@@ -125,14 +130,17 @@ class Tagger:
             min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
             instances: Make each connected part of a mask a garment of its own; weights that find instances do so
                 always.
+            vocabulary: A shop's words to say beside ours: `shopify`, `google`, or a YAML file (docs/vocabularies.md).
 
         Raises:
+            ConfigError: the vocabulary is unknown, or its file holds what it must not.
             WeightsError: the file is missing, damaged, foreign or newer than this version.
             DeviceError: the runtime, device or dtype that was asked for is not here.
         """
         if weights is None:
             weights = default_weights(".safetensors" if runtime == "torch" else ".onnx")
         metadata = read_metadata(weights)
+        words = None if vocabulary is None else load_vocabulary(vocabulary, metadata.labels)
         opened: Runtime | Finder
         if metadata.finds == "instances":
             if dtype == "bf16":
@@ -140,7 +148,7 @@ class Tagger:
             opened = open_finder(Path(weights), metadata, runtime=runtime, device=device)
         else:
             opened = open_runtime(Path(weights), metadata, runtime=runtime, device=device, dtype=dtype)
-        return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances)
+        return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances, vocabulary=words)
 
     def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
         """Read one photo.
@@ -219,6 +227,11 @@ class Tagger:
             yield item if isinstance(item, Failure) else next(answers)
 
     def _answer(self, batch: Sequence[_Read]) -> Iterator[Result]:
+        for result in self._results(batch):
+            result.vocabulary = self.vocabulary
+            yield result
+
+    def _results(self, batch: Sequence[_Read]) -> Iterator[Result]:
         if not batch:
             return
         pixels = np.stack([read.canvas.pixels for read in batch])  # (B, H, W, 3)
