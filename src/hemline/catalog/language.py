@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hemline.catalog.views import literal, quoted
-from hemline.catalog.words import Field, QueryError, Term, Words
+from hemline.catalog.words import Field, Term, Words
+from hemline.errors import QueryError
 
 KEYWORDS = ("and", "or", "not", "with", "without")
 MOST_SIGNS = 4000

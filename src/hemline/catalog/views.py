@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from hemline.catalog.parts import Manifest, read_manifest
-from hemline.errors import CatalogError, HemlineError, in_short
+from hemline.errors import CatalogError, QueryError, in_short
 
 LABELS = 'STRUCT("group" VARCHAR, "label" VARCHAR, id VARCHAR, score FLOAT)[]'
 OF_CSV = {
@@ -25,8 +25,12 @@ OF_CSV = {
     "shop_attributes": 'STRUCT(attribute VARCHAR, "value" VARCHAR)[]', "shop_colours": "VARCHAR[]",
 }  # fmt: skip
 """Types of our own columns that are not text, in a CSV."""
-CAME = {"int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "double": "DOUBLE", "bool": "BOOLEAN", "date": "DATE"}
-"""Types of columns that came in, by the beginning of Arrow's name."""
+CAME = {"int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "double": "DOUBLE", "bool": "BOOLEAN", "date32[day]": "DATE"}
+"""Types of columns that came in, by Arrow's names without the number of bits."""
+
+
+ROWS = 20_000
+"""That are in memory at a time."""
 
 
 class Views(NamedTuple):
@@ -51,18 +55,18 @@ class Views(NamedTuple):
         return names[names.index("occurrence") + 1 : names.index("sha256")]
 
     def read(self, sql: str) -> pa.RecordBatchReader:
-        """The rows that one SELECT finds, as they are found.
+        """The rows that one SELECT finds, as they are found; the next SELECT ends those of the last.
 
         Raises:
-            HemlineError: it is something else, or SQL that cannot be run.
+            QueryError: it is something else, or SQL that cannot be run.
         """
         try:
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise HemlineError("SQL: one SELECT over the views photos and garments, nothing else")
-            return pa.RecordBatchReader.from_stream(self.database.sql(sql))
+                raise QueryError("SQL: one SELECT over the views photos and garments, nothing else")
+            return self.database.execute(sql).to_arrow_reader(ROWS)
         except (duckdb.Error, UnicodeError) as error:
-            raise HemlineError(f"SQL: {' '.join(str(error).split())}") from error
+            raise QueryError(f"SQL: {' '.join(str(error).split())}") from error
 
 
 def open_views(folder: Path | str) -> Views:
@@ -97,10 +101,10 @@ def literal(text: str) -> str:
     """A text as SQL says it.
 
     Raises:
-        HemlineError: no text of a file or a terminal holds it.
+        QueryError: no text of a file or a terminal holds it.
     """
     if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise HemlineError(f"{text!r} holds signs that are no text")
+        raise QueryError(f"{text!r} holds signs that are no text")
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -135,7 +139,7 @@ def _types_of_csv(
     if table == "photos":
         came = names[names.index("occurrence") + 1 : names.index("sha256")]
         of_arrow = dict(zip(came, manifest.made.get("columns", {}).values(), strict=False))
-        types |= {name: CAME[key] for name, was in of_arrow.items() if (key := was.rstrip("3264816[day]")) in CAME}
+        types |= {name: CAME[key] for name, was in of_arrow.items() if (key := was.rstrip("0123456789")) in CAME}
         groups = names[names.index("main_garment") + 2 : names.index("labels")]
         types["category"] = "VARCHAR[]"
     else:

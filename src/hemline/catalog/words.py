@@ -14,14 +14,10 @@ from typing import NamedTuple
 from hemline.catalog.tables import column_of
 from hemline.catalog.views import Views, quoted
 from hemline.colour import PROTOTYPES
-from hemline.errors import HemlineError
+from hemline.errors import QueryError
 from hemline.labels import LABEL_SPACES, load_label_space
 
 OTHER_SPELLING = {"color": "colour", "colors": "colours", "grey": "gray"}
-
-
-class QueryError(HemlineError):
-    """A query that says nothing; the text says which word, and what would be right."""
 
 
 class Term(NamedTuple):
