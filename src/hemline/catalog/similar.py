@@ -11,7 +11,7 @@ import pyarrow as pa
 from usearch.index import Index
 
 from hemline.catalog import vectors
-from hemline.catalog.similar_index import SHIFT, up_to_date_index
+from hemline.catalog.similar_index import GARMENT, SHIFT, up_to_date_index
 from hemline.catalog.tables import COLOUR
 from hemline.catalog.views import Views, literal, open_views
 from hemline.colour import Colour
@@ -102,7 +102,7 @@ class Similar:
                 found = index.search(wanted, min(ask, len(index)), threads=1)
                 for key, distance in zip(found.keys.tolist(), found.distances.tolist(), strict=True):
                     position = key >> SHIFT
-                    best[position] = max(best.get(position, (-2.0, 0)), (1 - distance, -key))
+                    best[position] = max(best.get(position, (-2.0, 0)), (1 - distance, -(key & GARMENT)))
             nearest = sorted(best, key=lambda position: (-best[position][0], position))
             hits = self._look_up({position: best[position] for position in nearest[: top + 1]}, without)
             if len(hits) >= top or ask >= most:
@@ -110,11 +110,11 @@ class Similar:
             ask *= 4
 
     def _look_up(self, found: dict[int, tuple[float, int]], without: str | None) -> list[Hit]:
-        """What the tables say of garments: similarity and minus the key, by position."""
+        """What the tables say of garments: similarity and minus the garment's number, by position."""
         if not found:
             return []
         listed = ", ".join(map(str, found))
-        garments = ", ".join(f"({position}, {-key & (1 << SHIFT) - 1})" for position, (_, key) in found.items())
+        garments = ", ".join(f"({position}, {-garment})" for position, (_, garment) in found.items())
         rows = self._views.read(
             "SELECT position, path, garment, category, score, box_x, box_y, box_width, box_height, colours "
             f"FROM garments WHERE position BETWEEN {min(found)} AND {max(found)} AND position IN ({listed}) "

@@ -27,7 +27,7 @@ from usearch.index import Index
 from hemline._held import held
 from hemline.catalog import vectors
 from hemline.catalog.views import Views
-from hemline.environment import usable_cores
+from hemline.environment import cores
 from hemline.errors import CatalogError
 from hemline.whole_files import whole_file
 
@@ -36,6 +36,7 @@ CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 64, 128
 """Of the graphs: the more, the nearer to exact, the slower."""
 SHIFT = 16
 """Bits of a key that number the garment in its photo."""
+GARMENT = (1 << SHIFT) - 1
 
 Keys = NDArray[np.uint64]
 
@@ -103,7 +104,7 @@ def _build(folder: Path, views: Views, old: _State | None) -> _State:
     first = views.manifest.parts[old.parts].first if old else 0
     indexes: dict[str, Index] = {}
     size = old.size if old else 0
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for categories, keys, found in _vectors(views, first):
             size = found.shape[1]
             chosen = {str(name): np.flatnonzero(categories == name) for name in np.unique(categories)}
@@ -117,8 +118,6 @@ def _build(folder: Path, views: Views, old: _State | None) -> _State:
                 one.result()
     for number, (name, index) in enumerate(sorted(indexes.items())):
         files[name] = f"{number:03d}-{parts}.usearch"
-        while files[name] in (old.files.values() if old else ()):
-            files[name] = f"x{files[name]}"
         with whole_file(folder / files[name]) as temporary:
             index.save(str(temporary))
     state = _State(_recipe(views), parts, _covers(views, parts), size, files)
@@ -158,5 +157,5 @@ def _open(file: Path | None, size: int, *, view: bool = False) -> Index:
         if file is not None:
             (index.view if view else index.load)(str(file))
     except (RuntimeError, ValueError, OSError) as error:
-        raise CatalogError(f"{file}: damaged ({error}): remove the folder {file and file.parent}, it is built anew") from error
+        raise CatalogError(f"{file}: damaged ({error}): remove that file, and the index is built anew") from error
     return index
