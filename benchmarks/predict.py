@@ -145,12 +145,12 @@ def runtimes(cases: list[Case], threads: int, chosen: list[str]) -> Iterator[tup
         yield "torch eager f32", [_torch(case) for case in cases]
     if set(chosen) <= {"torch"}:
         return
-    graphs = [trace(case.network, case.inputs, _outputs(case)).SerializeToString() for case in cases]
+    graphs = [trace(case.network, case.inputs, outputs(case)).SerializeToString() for case in cases]
     if "openvino" in chosen:
-        yield _openvino(graphs, cases, threads, "f32")
+        yield in_openvino(graphs, cases, threads, "f32")
     if "openvino-bf16" in chosen:
         try:
-            yield _openvino(graphs, cases, threads, "bf16")
+            yield in_openvino(graphs, cases, threads, "bf16")
         except DeviceError as error:
             print(f"  openvino bf16            left out: {error}")
     if "onnxruntime" in chosen:
@@ -202,7 +202,8 @@ def _torch(case: Case) -> Run:
     return run
 
 
-def _openvino(graphs: list[bytes], cases: list[Case], threads: int, precision: str) -> tuple[str, list[Run]]:
+def in_openvino(graphs: list[bytes], cases: list[Case], threads: int, precision: str) -> tuple[str, list[Run]]:
+    """What runs these graphs in OpenVINO, one photo each, and what its convolutions compute in."""
     core = openvino_core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise DeviceError("this CPU has no bf16")
@@ -241,7 +242,8 @@ def _photo(case: Case) -> dict[str, NDArray[np.uint8]]:
     return {name: tensor[:1].numpy() for name, tensor in case.inputs.items()}
 
 
-def _outputs(case: Case) -> list[str]:
+def outputs(case: Case) -> list[str]:
+    """Names for what a network answers."""
     with torch.inference_mode():
         answer = case.network(*case.inputs.values())
     return [f"output{i}" for i in range(1 if isinstance(answer, Tensor) else len(answer))]
@@ -255,12 +257,13 @@ def _describe(threads: int) -> Iterator[str]:
     if flags.is_file():
         telling = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"}
         yield "instructions: " + ", ".join(sorted(telling & set(flags.read_text(encoding="utf-8").split())))
-    yield f"{platform.platform()}, Python {platform.python_version()}, " + ", ".join(map(_version, PACKAGES))
+    yield f"{platform.platform()}, Python {platform.python_version()}, " + ", ".join(map(version_of, PACKAGES))
     if hasattr(os, "getloadavg"):
         yield f"load of the machine before this run: {os.getloadavg()[0]:.1f} (above 0.5 times are too long)"
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """A package and the version that is installed."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

@@ -161,7 +161,7 @@ def test_a_head_of_your_own_must_be_given_again(tmp_path: Path) -> None:
 # -- files that are not whole -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_file_cut_or_changed_anywhere_is_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

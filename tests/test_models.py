@@ -31,6 +31,7 @@ def every_network_at_the_page_s_size():
     return every_network(size=(256, 192))
 
 
+@pytest.mark.slow
 def test_every_network_is_there_with_its_variants():
     networks = every_network_at_the_page_s_size()
     assert [(x.name, x.overrides) for x in networks] == [
@@ -48,6 +49,7 @@ def test_the_command_lists_every_network():
     assert all(x["size"] == [64, 96] and x["url"].startswith("https://") for x in listed)
 
 
+@pytest.mark.slow
 def test_the_table_names_every_network():
     networks = every_network_at_the_page_s_size()
     console = Console(width=100, record=True, file=StringIO())
@@ -89,6 +91,7 @@ def test_a_size_that_cannot_be_read_is_one_sentence(size):
     assert "384x256" in ran.stderr
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_benchmark_writes():
     script = runpy.run_path(str(ROOT / "benchmarks" / "networks.py"))
     results = json.loads((ROOT / "benchmarks" / "networks.json").read_text(encoding="utf-8"))

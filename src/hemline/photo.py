@@ -233,7 +233,7 @@ def _find(pattern: str, problems: dict[str, str]) -> list[Path]:
         raise PhotoError(f"{pattern or repr(pattern)}: no such file or folder")
     photos = []
     for match in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207, Path.glob refuses absolute patterns
-        photos += _photos_below(match, problems) if match.is_dir() else [match] if _is_photo(match.name) else []
+        photos += _photos_below(match, problems) if match.is_dir() else [match] if is_photo(match.name) else []
     if not photos and len(problems) == before:
         raise PhotoError(f"{pattern}: no photo matches (names ending in {', '.join(PHOTO_SUFFIXES)})")
     return sorted(photos)
@@ -246,11 +246,12 @@ def _photos_below(folder: Path, problems: dict[str, str]) -> list[Path]:
     photos = []
     for parent, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        photos += [Path(parent, name) for name in names if _is_photo(name)]
+        photos += [Path(parent, name) for name in names if is_photo(name)]
     return sorted(photos)
 
 
-def _is_photo(name: str) -> bool:
+def is_photo(name: str) -> bool:
+    """Whether a file of this name counts as a photo when a folder or glob is searched."""
     return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
 
 

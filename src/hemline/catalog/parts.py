@@ -23,8 +23,7 @@ import pyarrow.parquet
 from hemline import __version__
 from hemline._held import held
 from hemline.catalog._index import Index
-from hemline.catalog.tables import Rows, as_text
-from hemline.catalog.work import DUPLICATE, FAILED, OK
+from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, as_text
 from hemline.errors import CatalogError, UnwritableError
 from hemline.whole_files import whole_file
 

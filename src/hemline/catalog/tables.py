@@ -20,6 +20,8 @@ from hemline.words_said import ScoredLabel
 LABEL = pa.struct([("group", pa.string()), ("label", pa.string()), ("id", pa.string()), ("score", pa.float32())])
 COLOUR = pa.struct([("name", pa.string()), ("hex", pa.string()), ("share", pa.float32())])
 SHOP_ATTRIBUTE = pa.struct([("attribute", pa.string()), ("value", pa.string())])
+OK, FAILED, DUPLICATE = "ok", "failed", "duplicate"
+"""What a photo's `status` may be."""
 BEFORE = pa.schema([("position", pa.int64()), ("path", pa.string()), ("occurrence", pa.int32())])
 """The columns of a photo before those that came in."""
 CLASHING = "catalog_"

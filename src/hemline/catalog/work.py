@@ -16,15 +16,13 @@ from hemline import __version__
 from hemline.catalog.ahead import read_ahead
 from hemline.catalog.items import Item
 from hemline.catalog.main_garment import main_garment
-from hemline.catalog.tables import Rows, Schemas, garment_rows, main_row, make_schemas, photo_row
+from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, Schemas, garment_rows, main_row, make_schemas, photo_row
 from hemline.errors import PhotoError
 from hemline.metadata import Metadata, read_metadata
 from hemline.result import Result
 from hemline.runtime import DeviceName, Finder, RuntimeName, weights_file
 from hemline.tagger import Failure, Tagger
 
-OK, FAILED, DUPLICATE = "ok", "failed", "duplicate"
-"""What `status` may be."""
 GPU_BATCH = 16
 """Photos that a GPU sees at a time; a CPU takes them one by one, which is quicker there."""
 
