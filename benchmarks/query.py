@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import tempfile
@@ -27,14 +26,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hemline.catalog.parts import FORMAT, MANIFEST, PART_SIZE, TABLES, Part, part_file, read_manifest
-from hemline.catalog.query import query
-from hemline.catalog.similar import Similar, colour_vectors, join_vectors
+from hemline.catalog.query import query, query_sql
+from hemline.catalog.similar import Similar, garment_vector
+from hemline.catalog.similar_index import keys_of
 from hemline.catalog.tables import COLOUR, LABEL, column_of, make_schemas
-from hemline.colour import PROTOTYPES
+from hemline.catalog.vectors import colour_vectors, join_vectors
+from hemline.catalog.views import open_views
+from hemline.colour import PROTOTYPES, Colour
+from hemline.environment import cores
 from hemline.labels import load_label_space
-from hemline.metadata import read_metadata
 from hemline.result import Garment
-from hemline.runtime import weights_file
 
 DIMENSIONS = 256
 CENTRES = 40
@@ -140,11 +141,137 @@ def scan(folder: Path) -> pa.Table:
     manifest = read_manifest(folder)
     read = {table: pa.dataset.dataset([str(x) for x in manifest.files(table)]).to_table() for table in TABLES}
     garments = read["garments"]
-    keep = pc.and_(
-        pc.and_(pc.equal(garments["category"], "coat"), pc.equal(garments["colour"], "navy")),
-        pc.list_contains_stripe(garments) if False else _has(garments["textile_pattern"], "stripe"),
-    )
-    found = garments.filter(keep).drop_columns(["path"])
-    return found.join(read["photos"].select(["position", "path", "sku", "price"]), "position").sort_by(
+    keep = pc.and_(pc.equal(garments["category"], "coat"), pc.equal(garments["colour"], "navy"))
+    found = garments.filter(pc.and_(keep, pc.equal(garments["textile_pattern"], "stripe")))
+    photos = read["photos"].select(["position", "sku", "price"])
+    return found.select(["position", "path", "garment", "score"]).join(photos, "position").sort_by(
         [("score", "descending"), ("position", "ascending"), ("garment", "ascending")]
     )
+
+
+def seconds(call: Callable[[], object], times: int = 5) -> float:
+    """Median time of a call, after one that is not counted."""
+    call()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def queries(folder: Path) -> dict[str, Any]:
+    """Figures of `hemline query`, and whether a scan by pyarrow finds the same."""
+    found, scanned = query(folder, ASKED), scan(folder)
+    columns = ["position", "garment", "path", "score", "sku", "price"]
+    same = found.select(columns).to_pylist() == scanned.select(columns).to_pylist()
+    asked = {name: seconds(lambda text=text: query(folder, text, limit=20)) for name, text in (
+        ("words", ASKED), ("with another garment", "coat and navy with skirt and stripe"), ("by sku", "sku=SKU-0000700"),
+    )}  # fmt: skip
+    whole = seconds(lambda: scan(folder), times=2)
+    views = open_views(folder)
+    sql = query_sql(views, ASKED, limit=20)
+    opened = seconds(lambda: views.read(sql).read_all())
+    return {
+        "rows found": found.num_rows,
+        "the same rows as the scan": same,
+        "query, seconds": asked,
+        "query of an OUT that is open, seconds": opened,
+        "scan by pyarrow, seconds": whole,
+        "query / scan": asked["words"] / whole,
+    }
+
+
+def similars(folder: Path, asked: int = 50, top: int = 10) -> dict[str, Any]:
+    """Figures of `hemline similar` beside brute force over the same category in numpy."""
+    start = time.perf_counter()
+    catalogue = Similar.open(folder)
+    built = time.perf_counter() - start
+    again = seconds(lambda: Similar.open(folder), times=3)
+    keys, vectors = _category(folder, "coat")
+    coats = _coats(folder, asked)
+    recalls: list[float] = []
+    found_in: list[float] = []
+    brute_in: list[float] = []
+    for garment in coats:
+        start = time.perf_counter()
+        found = catalogue.nearest(garment, top)
+        found_in.append(time.perf_counter() - start)
+        wanted = garment_vector(garment)
+        start = time.perf_counter()
+        order = np.argsort(-(vectors @ wanted), kind="stable")[:top]
+        brute_in.append(time.perf_counter() - start)
+        true = set(keys[order].tolist())
+        recalls.append(len(true & {key for key, _ in found}) / top)
+    whole = statistics.median(_timed(lambda one=one: catalogue.find(one, top=top)) for one in coats[:10])
+    return {
+        "garments in the index": len(catalogue),
+        "index built, seconds": built,
+        "index opened, seconds": again,
+        "index, megabytes": sum(file.stat().st_size for file in (folder / "index").iterdir()) / 1e6,
+        "coats": len(keys),
+        "search, seconds": statistics.median(found_in),
+        "search with paths, colours and copies, seconds": whole,
+        "brute force among coats in numpy, seconds": statistics.median(brute_in),
+        "search / brute force": statistics.median(found_in) / statistics.median(brute_in),
+        "recall@10": statistics.mean(recalls),
+    }
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _category(folder: Path, name: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Keys and exact vectors of a category."""
+    keys, vectors = [], []
+    for file in read_manifest(folder).files("garments"):
+        rows = pq.read_table(file, columns=["position", "garment", "category", "colours", "embedding"])
+        rows = rows.filter(pc.equal(rows["category"], name)).combine_chunks()
+        embedding = rows["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, DIMENSIONS)
+        vectors.append(join_vectors(embedding.astype(np.float32), colour_vectors(rows["colours"].combine_chunks())))
+        keys.append(keys_of(rows["position"].combine_chunks(), rows["garment"].combine_chunks()))
+    return np.concatenate(keys), np.concatenate(vectors)
+
+
+def _coats(folder: Path, count: int, seed: int = 1) -> list[Garment]:
+    """Coats that are not in the catalogue: those of its first parts, a little changed."""
+    random = np.random.default_rng(seed)
+    coats: list[Garment] = []
+    for file in read_manifest(folder).files("garments"):
+        rows = pq.read_table(file, columns=["category", "colours", "embedding"]).to_pylist()
+        for row in (row for row in rows if row["category"] == "coat"):
+            changed = np.array(row["embedding"], np.float32)
+            changed = np.maximum(changed + random.normal(0, 0.2, changed.shape), 0).astype(np.float32)
+            colours = [Colour(**colour) for colour in row["colours"]]
+            coats.append(Garment("coat", 9, None, 1.0, 0.1, None, None, "mask", colours, [], embedding=changed))
+            if len(coats) == count:
+                return coats
+    return coats
+
+
+def main() -> None:
+    """Make the rows, ask, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--garments", type=int, default=1_000_000)
+    parser.add_argument("--keep", type=Path, help="make the rows here and keep them; used again if they are there")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hemline-query-") as temporary:
+        folder = arguments.keep or Path(temporary, "tags")
+        start = time.perf_counter()
+        if not (folder / MANIFEST).exists():
+            make(folder, arguments.garments)
+        made = time.perf_counter() - start
+        size = sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e6
+        figures = {
+            "cores": cores(), "garments": arguments.garments, "rows made, seconds": made, "tables, megabytes": size,
+            "query": queries(folder), "similar": similars(folder),
+            "most memory, megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }  # fmt: skip
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

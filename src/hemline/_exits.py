@@ -66,7 +66,14 @@ def said_once() -> Iterator[None]:
 
 @contextmanager
 def needs_train(command: str) -> Iterator[None]:
-    """Turn a missing package of the `train` extra into the sentence that says how to install it."""
+    """`needs_extra` of the `train` extra."""
+    with needs_extra(command, "train"):
+        yield
+
+
+@contextmanager
+def needs_extra(command: str, extra: str) -> Iterator[None]:
+    """Turn a missing package of an extra into the sentence that says how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -74,5 +81,5 @@ def needs_train(command: str) -> Iterator[None]:
         if missing == "hemline":
             raise
         raise HemlineError(
-            f'`hemline {command}` needs {missing}, which is not installed: pip install "hemline[train]"'
+            f'`hemline {command}` needs {missing}, which is not installed: pip install "hemline[{extra}]"'
         ) from error

@@ -16,6 +16,7 @@ import typer
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
 from hemline._exits import clean_exit, needs_train, said_once
+from hemline.catalog.ask_cli import app as ask_commands
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data_commands, name="data")
 app.add_typer(listings)
+app.add_typer(ask_commands)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hemline._choices import DeviceName, RuntimeName
-from hemline._exits import clean_exit, needs_catalog
+from hemline._exits import clean_exit, needs_extra
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError
 
@@ -56,7 +56,7 @@ def query(
 
     Exit codes: 0 found, 1 nothing found, 2 a query that says nothing, or no tags.
     """
-    with clean_exit(), needs_catalog("query"):
+    with clean_exit(), needs_extra("query", "catalog"):
         from hemline import console
         from hemline.catalog import ask_view
         from hemline.catalog.query import query_sql
@@ -131,7 +131,7 @@ def similar(
 
     Exit codes: 0 found, 1 nothing found, 2 nothing could be compared.
     """
-    with clean_exit(), needs_catalog("similar"):
+    with clean_exit(), needs_extra("similar", "catalog"):
         from hemline import console
         from hemline.catalog import ask_view
         from hemline.catalog.ask_photo import read_as_tagged, save_sheet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,30 +92,39 @@ class Similar:
         Raises:
             CatalogError: the garment's embedding is missing, or of another size than those of the tags.
         """
-        wanted = _vector(garment)
-        indexes = [index for name, index in self._indexes.items() if any_category or name == garment.category]
-        if indexes and indexes[0].ndim != len(wanted):
-            raise CatalogError("the garment was embedded by other weights than those of the tags")
-        most, ask = max((len(index) for index in indexes), default=0), 2 * top + 16
+        ask = 2 * top + 16
         while True:
-            best: dict[int, tuple[float, int]] = {}
-            for index in indexes:
-                found = index.search(wanted, min(ask, len(index)), threads=1)
-                for key, distance in zip(found.keys.tolist(), found.distances.tolist(), strict=True):
-                    position = key >> SHIFT
-                    best[position] = max(best.get(position, (-2.0, 0)), (1 - distance, -(key & GARMENT)))
-            nearest = sorted(best, key=lambda position: (-best[position][0], position))
-            hits = self._look_up({position: best[position] for position in nearest[: top + 1]}, without)
-            if len(hits) >= top or ask >= most:
+            found = self.nearest(garment, ask, any_category=any_category)
+            best: dict[int, tuple[float, int]] = {}               # a photo's most alike garment, by position
+            for key, similarity in found:
+                best.setdefault(key >> SHIFT, (similarity, key & GARMENT))
+            hits = self._look_up(dict(islice(best.items(), top + 1)), without)
+            if len(hits) >= top or len(found) < ask:
                 return hits[:top]
             ask *= 4
 
+    def nearest(self, garment: Garment, count: int, *, any_category: bool = False) -> list[tuple[int, float]]:
+        """Keys of the index (`similar_index`) and their similarity, the most alike first; nothing is looked up.
+
+        Raises:
+            CatalogError: as `find` says.
+        """
+        wanted = garment_vector(garment)
+        found: list[tuple[int, float]] = []
+        for index in (index for name, index in self._indexes.items() if any_category or name == garment.category):
+            if index.ndim != len(wanted):
+                raise CatalogError("the garment was embedded by other weights than those of the tags")
+            if len(index):
+                near = index.search(wanted, min(count, len(index)), threads=1)
+                found += zip(near.keys.tolist(), (1 - near.distances).tolist(), strict=True)
+        return sorted(found, key=lambda one: (-one[1], one[0]))[:count]
+
     def _look_up(self, found: dict[int, tuple[float, int]], without: str | None) -> list[Hit]:
-        """What the tables say of garments: similarity and minus the garment's number, by position."""
+        """What the tables say of garments: similarity and the garment's number, by position."""
         if not found:
             return []
         listed = ", ".join(map(str, found))
-        garments = ", ".join(f"({position}, {-garment})" for position, (_, garment) in found.items())
+        garments = ", ".join(f"({position}, {garment})" for position, (_, garment) in found.items())
         rows = self._views.read(
             "SELECT position, path, garment, category, score, box_x, box_y, box_width, box_height, colours "
             f"FROM garments WHERE position BETWEEN {min(found)} AND {max(found)} AND position IN ({listed}) "
@@ -170,7 +180,12 @@ def _names(category: str) -> list[str]:
     return [category.casefold(), *(part.strip().casefold() for part in category.split(","))]
 
 
-def _vector(garment: Garment) -> vectors.Floats:
+def garment_vector(garment: Garment) -> vectors.Floats:
+    """(D + C,) what a garment is compared by.
+
+    Raises:
+        CatalogError: it has no embedding.
+    """
     if garment.embedding is None:
         raise CatalogError(f"the {garment.category} has no embedding: weights that find instances give none")
     embedding = garment.embedding.astype(np.float16).astype(np.float32)

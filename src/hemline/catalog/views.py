@@ -64,7 +64,7 @@ class Views(NamedTuple):
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError("SQL: one SELECT over the views photos and garments, nothing else")
-            return self.database.execute(sql).to_arrow_reader(ROWS)
+            return self.database.sql(sql).to_arrow_reader(ROWS)
         except (duckdb.Error, UnicodeError) as error:
             raise QueryError(f"SQL: {' '.join(str(error).split())}") from error
 
