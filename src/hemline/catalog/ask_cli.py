@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -67,34 +66,12 @@ def query(
         views = open_views(folder)
         table = not (as_json or as_jsonl or as_csv or as_paths or count or explain)
         most = limit if limit is not None or not table else SHOWN
-        asked = text if sql else query_sql(views, text, limit=most)
+        asked = text if sql else query_sql(views, text, limit=most, count=count and limit is None)
         if explain:
             console.plain(asked)
             return
-        if count and not sql and limit is None:
-            found = views.read(query_sql(views, text, count=True)).read_all()["count"][0].as_py()
-            console.plain(str(found))
-            raise typer.Exit(0 if found else 1)
-        reader = views.read(asked)
-        names, rows = reader.schema.names, islice(ask_view.rows_of(reader), most)
-        if count:
-            found = sum(1 for _ in rows)
-            console.plain(str(found))
-        elif as_json or as_jsonl:
-            found = ask_view.print_json(rows, lines=as_jsonl)
-        elif as_csv:
-            found = ask_view.print_csv(names, rows)
-        elif as_paths:
-            found = ask_view.print_paths(names, rows)
-        else:
-            listed = list(rows)
-            found = len(listed)
-            if listed:
-                console.show_tables([ask_view.plain_table(names, listed) if sql else ask_view.garments_table(listed)])
-            if found == most:
-                console.note(f"the first {found}; --limit shows more, --count says how many there are")
-            elif not found:
-                console.note("nothing found")
+        form = "count" if count else "jsonl" if as_jsonl else "json" if as_json else "csv" if as_csv else "paths"
+        found = ask_view.print_rows(views.read(asked), "table" if table else form, most, of_words=not sql)
         raise typer.Exit(0 if found else 1)
 
 

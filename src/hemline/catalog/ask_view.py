@@ -33,7 +33,7 @@ def rows_of(found: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
             yield {name: plain(value) for name, value in zip(names, row, strict=True)}
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value as JSON holds it: single floats with their own digits, dates and the like as text, NaN as null."""
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -46,6 +46,40 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def print_rows(found: pa.RecordBatchReader, form: str, most: int | None, *, of_words: bool) -> int:
+    """Print what a query found.
+
+    Args:
+        found: Its rows, or one row of one column `count` that says how many they are.
+        form: `table`, `json`, `jsonl`, `csv`, `paths` or `count`.
+        most: At most so many.
+        of_words: The rows are garments; otherwise anything.
+
+    Returns:
+        How many they are.
+    """
+    names = found.schema.names
+    rows = islice(rows_of(found), most)
+    if form == "count":
+        count = int(next(rows)["count"]) if of_words and names == ["count"] else sum(1 for _ in rows)
+        console.plain(str(count))
+        return count
+    if form in ("json", "jsonl"):
+        return print_json(rows, lines=form == "jsonl")
+    if form == "csv":
+        return print_csv(names, rows)
+    if form == "paths":
+        return print_paths(names, rows)
+    listed = list(rows)
+    if listed:
+        console.show_tables([garments_table(listed) if of_words else plain_table(names, listed)])
+    if not listed:
+        console.note("nothing found")
+    elif len(listed) == most:
+        console.note(f"the first {most}; --limit shows more, --count says how many there are")
+    return len(listed)
 
 
 def print_json(rows: Iterator[dict[str, Any]], *, lines: bool) -> int:

@@ -62,7 +62,8 @@ def _cell(photo: NDArray[np.uint8] | None, box: Box | None, title: str, path: st
         cell.paste(picture.resize(size, Image.Resampling.LANCZOS), (left, top))
         if box is not None:
             x, y, width, height = (round(side * scale) for side in box)
-            pen.rectangle((left + x, top + y, left + x + max(width, 2), top + y + max(height, 2)), outline=FRAME, width=2)
+            x, y = left + x, top + y
+            pen.rectangle((x, y, x + max(width, 2), y + max(height, 2)), outline=FRAME, width=2)
     name = path.replace("\\", "/").rpartition("/")[2]
     for line, text in enumerate((title, name)):
         pen.text((0, CELL[1] + 2 + line * LINE), fitted(plain_text(text), font, CELL[0]), fill=INK, font=font)

@@ -244,18 +244,22 @@ class _Parser:
             raise QueryError(f"{name!r} holds lists or structures, which only --sql can ask")
         if kind == "VARCHAR" and op not in ("=", "!=") and _NUMBER.fullmatch(text):
             return f"TRY_CAST({column} AS DOUBLE) {op} {text}"
+        value = self._literal(field, kind, text)
+        return f"NOT coalesce({column} = {value}, false)" if op == "!=" else f"{column} {op} {value}"
+
+    def _literal(self, field: Field, kind: str, text: str) -> str:
+        """A text as a value of the column's type, whose name without brackets is `kind`."""
+        name = field.column
         if kind in _NUMBERS:
             if not _NUMBER.fullmatch(text):
                 raise QueryError(f"{name!r} is compared with a number, and {text!r} is none")
-            value = f"CAST({text} AS {kind})" if kind in ("FLOAT", "DOUBLE") else text
-        elif kind == "BOOLEAN":
+            return f"CAST({text} AS {kind})" if kind in ("FLOAT", "DOUBLE") else text
+        if kind == "BOOLEAN":
             if text.lower() not in _TRUTHS:
                 raise QueryError(f"{name!r} is true or false, not {text!r}")
-            value = _TRUTHS[text.lower()]
-        elif kind == "VARCHAR":
-            value = literal(text)
-        elif self._fits(literal(text), field.type):
-            value = f"CAST({literal(text)} AS {field.type})"
-        else:
-            raise QueryError(f"{name!r} is compared with a {field.type.lower()}, and {text!r} is none")
-        return f"NOT coalesce({column} = {value}, false)" if op == "!=" else f"{column} {op} {value}"
+            return _TRUTHS[text.lower()]
+        if kind == "VARCHAR":
+            return literal(text)
+        if self._fits(literal(text), field.type):
+            return f"CAST({literal(text)} AS {field.type})"
+        raise QueryError(f"{name!r} is compared with a {field.type.lower()}, and {text!r} is none")

@@ -20,8 +20,8 @@ Floats = NDArray[np.float32]
 RECIPE = 1
 """Raised when vectors of old and new can no longer be compared."""
 COLOUR_WEIGHT = 0.3
-"""Of the colours in the cosine; the rest is the embedding's. Chosen on the Clothing Attributes photos, whose colours and
-patterns people labelled (`docs/catalog.md`): more finds more of the same colour and fewer of the same pattern."""
+"""Of the colours in the cosine; the rest is the embedding's. Chosen on the Clothing Attributes photos, whose colours
+and patterns people labelled (`docs/catalog.md`): more finds more of the same colour and fewer of the same pattern."""
 REACH = 12.0
 """Standard deviation, in Lab units, of the points that a colour counts for."""
 

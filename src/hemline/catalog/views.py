@@ -25,7 +25,9 @@ OF_CSV = {
     "shop_attributes": 'STRUCT(attribute VARCHAR, "value" VARCHAR)[]', "shop_colours": "VARCHAR[]",
 }  # fmt: skip
 """Types of our own columns that are not text, in a CSV."""
-CAME = {"int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "double": "DOUBLE", "bool": "BOOLEAN", "date32[day]": "DATE"}
+CAME = {
+    "int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "double": "DOUBLE", "bool": "BOOLEAN", "date32[day]": "DATE"
+}  # fmt: skip
 """Types of columns that came in, by Arrow's names without the number of bits."""
 
 
@@ -88,9 +90,7 @@ def open_views(folder: Path | str) -> Views:
         database.execute("SET temp_directory = ''")
         database.execute(f"SET allowed_paths = [{', '.join(names)}]")
         database.execute("SET enable_external_access = false")
-        columns = {
-            table: _view(database, table, paths, manifest) for table, paths in files.items() if paths
-        }
+        columns = {table: _view(database, table, paths, manifest) for table, paths in files.items() if paths}
         database.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         raise CatalogError(f"{folder}: cannot be read ({in_short(error)}): tag into another folder") from error

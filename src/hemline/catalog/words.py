@@ -1,7 +1,7 @@
 """What the words of a query mean: which column of the tables, and which of its values.
 
-A category or label is known by its whole name (`shirt, blouse`, `short (length)`), by each of the names that commas part
-(`shirt`), and without what stands in parentheses (`short`). Capitals, hyphens and underscores do not count.
+A category or label is known by its whole name (`shirt, blouse`, `short (length)`), by each of the names that commas
+part (`shirt`), and without what stands in parentheses (`short`). Capitals, hyphens and underscores do not count.
 """
 
 from __future__ import annotations
