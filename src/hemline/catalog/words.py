@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from typing import NamedTuple
 
 from hemline.catalog.tables import column_of
 from hemline.catalog.views import Views, quoted
 from hemline.colour import PROTOTYPES
 from hemline.errors import QueryError
-from hemline.labels import LABEL_SPACES, load_label_space
+from hemline.labels import LABEL_SPACES, LabelSpace, load_label_space
 
 OTHER_SPELLING = {"color": "colour", "colors": "colours", "grey": "gray"}
 
@@ -55,7 +56,7 @@ class Words:
         self._all_known = False
         name = views.manifest.made.get("label_space")
         if name in LABEL_SPACES:
-            space = load_label_space(name)
+            space = _shipped(name)
             for category in (c for c in space.categories if c.shown):
                 self._add(Term("category", category.name))
             for group in (g for g in space.groups if g.shown and column_of(g) in views.groups):
@@ -166,6 +167,11 @@ class Words:
         for name in dict.fromkeys(plain(part) for part in parts):
             if name and name != plain(term.value):
                 _put(self._loose, name, term)
+
+
+@cache
+def _shipped(name: str) -> LabelSpace:
+    return load_label_space(name)
 
 
 def _put(names: dict[str, list[Term]], name: str, term: Term) -> None:
