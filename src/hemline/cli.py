@@ -17,6 +17,7 @@ from hemline import __version__
 from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName, named_paths
 from hemline._exits import clean_exit, needs_train, said_once
 from hemline.catalog.cli import app as catalog_commands
+from hemline.catalog.ask_cli import app as ask_commands
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
@@ -34,6 +35,7 @@ app.add_typer(data_commands, name="data")
 app.add_typer(exports)
 app.add_typer(listings)
 app.add_typer(catalog_commands)
+app.add_typer(ask_commands)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 MANY = 1000

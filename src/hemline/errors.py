@@ -8,6 +8,7 @@ HemlineError
 ├── WeightsError    a weights file is missing, truncated, foreign or newer than this version
 ├── DeviceError     the device or runtime that was asked for is not here
 ├── CatalogError    a catalogue cannot be read, or a folder of tags is not what it should be
+├── QueryError      a query of a catalogue says nothing that could be found
 ├── UnwritableError a file cannot be written: the disk is full, or the folder is missing or closed to us
 └── StoppedError    training ended before its last epoch; its state is kept
     └── ElsewhereError   another process of the run says why
@@ -44,6 +45,10 @@ class DeviceError(HemlineError):
 
 class CatalogError(HemlineError):
     """A catalogue cannot be read, or a folder of tags is not what it should be."""
+
+
+class QueryError(HemlineError):
+    """A query that says nothing; the text says which word, and what would be right."""
 
 
 class UnwritableError(HemlineError):
