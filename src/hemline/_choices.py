@@ -34,6 +34,13 @@ class DeviceName(StrEnum):
     CUDA = "cuda"
 
 
+class EngineName(StrEnum):
+    """Whose processes tag a catalogue."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class TableForm(StrEnum):
     """How tables are written."""
 

@@ -16,8 +16,8 @@ import typer
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName, named_paths
 from hemline._exits import clean_exit, needs_train, said_once
-from hemline.catalog.cli import app as catalog_commands
 from hemline.catalog.ask_cli import app as ask_commands
+from hemline.catalog.cli import app as catalog_commands
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hemline._choices import DeviceName, RuntimeName, TableForm
+from hemline._choices import DeviceName, DtypeName, EngineName, RuntimeName, TableForm
 from hemline._exits import clean_exit, needs_extra
 from hemline.data_commands.cli import FLAG
-from hemline.errors import HemlineError
+from hemline.errors import ConfigError, HemlineError
 
 app = typer.Typer()
 CATALOGUE = "What is read"
@@ -21,13 +21,23 @@ ENGINE = "How it runs"
 @app.command(no_args_is_help=True)
 def tag(
     catalogue: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="CATALOGUE",
             help="Folders, photos, globs, CSV or Parquet files with a column of paths or URLs, tar shards.",
         ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the tables go; the same one goes on.")],
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the tables go; the same one goes on.")
+    ] = None,
+    diff: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--diff", metavar="OLD NEW",
+            help="Tag nothing: say what changed between two such folders; `--out FILE` takes a row a change.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print `--diff` as JSON, nothing else.")] = False,
     path_column: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="The column with the paths or URLs.", rich_help_panel=CATALOGUE),
@@ -55,6 +65,25 @@ def tag(
     form: Annotated[
         TableForm, typer.Option("--format", help="Of the tables; a CSV has lists as JSON.", rich_help_panel=TABLES)
     ] = TableForm.PARQUET,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Say it in a shop's words, too: `shopify`, `google`, a YAML.",
+            rich_help_panel=TABLES,
+        ),
+    ] = None,
+    hint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="The column whose words name the garment for sale.", rich_help_panel=TABLES
+        ),
+    ] = None,
+    product: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Vote a row for each value of this column, too.", rich_help_panel=TABLES
+        ),
+    ] = None,
     part_size: Annotated[
         int, typer.Option(min=1, metavar="N", help="Photos in a part of a table.", rich_help_panel=TABLES)
     ] = 1000,
@@ -67,6 +96,9 @@ def tag(
     device: Annotated[
         DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
     ] = DeviceName.AUTO,
+    dtype: Annotated[
+        DtypeName, typer.Option(help="What the network computes in.", rich_help_panel=ENGINE)
+    ] = DtypeName.F32,
     flip: Annotated[
         bool,
         typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
@@ -77,6 +109,9 @@ def tag(
             min=1, metavar="N", help="Processes; else one for each core, and one on a GPU.", rich_help_panel=ENGINE
         ),
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Whose processes: of this machine, or of a Ray cluster.", rich_help_panel=ENGINE)
+    ] = EngineName.LOCAL,
 ) -> None:
     """Say what is worn in any number of photos, as tables: one row a photo, one a garment.
 
@@ -87,12 +122,23 @@ def tag(
     """
     with clean_exit(), needs_extra("tag", "catalog"):
         from hemline import console
+        from hemline.catalog.diff import diff as compare
+        from hemline.catalog.diff_view import diff_tables
         from hemline.catalog.items import open_catalog
         from hemline.catalog.local import tag as run_tagging
         from hemline.catalog.parts import open_parts
+        from hemline.catalog.products import check_column, write_products
         from hemline.catalog.view import TagView
         from hemline.catalog.work import Plan
 
+        if diff is not None:
+            if catalogue or product:
+                raise ConfigError("--diff compares two folders that are there: name no CATALOGUE and no --product with it")
+            found = compare(*diff, out=out)
+            console.plain_json(found.to_dict()) if as_json else console.show_tables(diff_tables(found))
+            raise typer.Exit(1 if found.differs else 0)
+        if not catalogue or out is None:
+            raise ConfigError("name what is tagged and where the tables go: hemline tag CATALOGUE --out DIR")
         catalog = open_catalog(catalogue, path_column=path_column)
         plan = Plan(
             weights=weights,
@@ -103,13 +149,19 @@ def tag(
             instances=instances,
             masks=not no_masks,
             embeddings=not no_embeddings,
+            dtype=dtype.value,
+            vocabulary=vocabulary,
+            hint=hint,
             incoming=catalog.schema,
         )
+        for column in (product, hint):
+            if column is not None:
+                check_column(column, plan.made_with()["columns"])
         view = TagView()
         with open_parts(out, plan.made_with(), form=form.value, part_size=part_size) as parts:
             try:
                 with view:
-                    tally = run_tagging(catalog, parts, plan, view, workers=workers)
+                    tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value)
             except KeyboardInterrupt:
                 done = parts.manifest.photos
                 console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")
@@ -117,6 +169,10 @@ def tag(
             except HemlineError as error:
                 going_on = f"{parts.manifest.photos:,} photos stand in {out}, and the same command goes on from there"
                 raise type(error)(f"{error}; {going_on}") from error
+        if product is not None:
+            voted = write_products(out, product)
+            left_out = f"; {voted.without:,} photos name none" if voted.without else ""
+            console.note(f"{voted.products:,} products of {voted.photos:,} photos in {voted.path}{left_out}")
         if not tally.photos:
             console.note(f"nothing to do: {tally.before:,} photos were done before, and there are no others")
             raise typer.Exit(0 if tally.before else 2)

@@ -130,7 +130,6 @@ def garment_rows(
     position: int,
     result: Result,
     main: int | None,
-    shop: Iterable[Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of the garments table of one photo: each garment, followed by its parts.
 
@@ -139,18 +138,15 @@ def garment_rows(
         position: Of the photo.
         result: What it shows.
         main: Which of `result.garments` is the main one.
-        shop: For each row, its columns in the words of a vocabulary.
     """
     rows: list[dict[str, Any]] = []
     for number, garment in enumerate(result.garments):
         holder = len(rows)
         for piece in (garment, *garment.parts):
-            row = _garment(schema, piece, result.space)
+            row = _garment(schema, piece, result)
             row |= {"position": position, "path": result.photo, "garment": len(rows)}
             row |= {"part_of": None if piece is garment else holder, "is_main": piece is garment and number == main}
             rows.append(row)
-    for row, words in zip(rows, shop or (), strict=shop is not None and bool(rows)):
-        row |= words
     return rows
 
 
@@ -159,12 +155,17 @@ def main_row(result: Result, main: int | None) -> int | None:
     return None if main is None else main + sum(len(garment.parts) for garment in result.garments[:main])
 
 
-def _garment(schema: pa.Schema, garment: Garment, space: LabelSpace) -> dict[str, Any]:
-    plain = garment.to_dict("rle" if "mask" in schema.names else "none")
+def _garment(schema: pa.Schema, garment: Garment, result: Result) -> dict[str, Any]:
+    plain = garment.to_dict("rle" if "mask" in schema.names else "none", result.vocabulary)
     row = {name: plain.get(name) for name in schema.names}
     box = dict(zip(("box_x", "box_y", "box_width", "box_height"), plain["box"] or [None] * 4, strict=True))
     row |= box | {"colour": next((colour.name for colour in garment.colours), None)}
-    row |= {"attributes": [_label(label) for label in garment.attributes]} | _by_group(space, garment.attributes)
+    row |= {"attributes": [_label(label) for label in garment.attributes]}
+    row |= _by_group(result.space, garment.attributes)
+    if "shop" in plain:
+        category = plain["shop"]["category"] or {}
+        row |= {"shop_category": category.get("name"), "shop_category_id": category.get("id")}
+        row |= {f"shop_{key}": plain["shop"][key] for key in ("attributes", "colours")}
     if "mask" in row:
         row["mask"] = plain["mask"] and plain["mask"]["counts"]
     if "embedding" in row:

@@ -20,8 +20,9 @@ from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, Schemas, garment
 from hemline.errors import PhotoError
 from hemline.metadata import Metadata, read_metadata
 from hemline.result import Result
-from hemline.runtime import DeviceName, Finder, RuntimeName, weights_file
+from hemline.runtime import DeviceName, Dtype, Finder, RuntimeName, weights_file
 from hemline.tagger import Failure, Tagger
+from hemline.vocabulary import VOCABULARIES, load_vocabulary
 
 GPU_BATCH = 16
 """Photos that a GPU sees at a time; a CPU takes them one by one, which is quicker there."""
@@ -49,6 +50,9 @@ class Plan:
     instances: bool = False
     masks: bool = True
     embeddings: bool = True
+    dtype: Dtype = "f32"
+    vocabulary: str | None = None
+    """`shopify`, `google`, or a YAML file."""
     hint: str | None = None
     """The column that says in words what is for sale."""
     incoming: pa.Schema = field(default_factory=lambda: pa.schema([]))
@@ -68,16 +72,27 @@ class Plan:
         return {
             "weights": self.metadata.name,
             "weights_sha256": self.weights_sha256,
+            "precision": self.metadata.precision,
             "label_space": self.metadata.labels.name,
             "flip": self.flip,
             "min_score": self.min_score,
             "instances": self.instances,
             "masks": self.masks,
             "embeddings": self.embeddings,
+            "dtype": self.dtype,
+            "vocabulary": self._words(),
             "hint": self.hint,
             "columns": {field.name: str(field.type) for field in self.incoming},
             "hemline_version": __version__.rpartition(".")[0],       # answers may change with a minor version
         }
+
+    def _words(self) -> list[str] | None:
+        """Which vocabulary: its name and version, and the fingerprint of a file of one's own."""
+        if self.vocabulary is None:
+            return None
+        words = load_vocabulary(self.vocabulary, self.metadata.labels)
+        own = [] if self.vocabulary in VOCABULARIES else [hashlib.sha256(Path(self.vocabulary).read_bytes()).hexdigest()]
+        return [words.name, words.version, *own]
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -105,6 +120,8 @@ class Worker:
             flip=plan.flip,
             min_score=plan.min_score,
             instances=plan.instances,
+            dtype=plan.dtype,
+            vocabulary=plan.vocabulary,
         )
         self.schemas = self._schemas()
 
@@ -115,7 +132,8 @@ class Worker:
             blank = np.zeros((1, *metadata.canvas, 3), np.uint8)
             embeddings = self.tagger.run(blank, np.ones((1, *metadata.canvas), np.uint8)).embeddings
             size = None if embeddings is None else embeddings.shape[-1]
-        return make_schemas(metadata.labels, plan.incoming, embedding=size, masks=plan.masks)
+        shop = plan.vocabulary is not None
+        return make_schemas(metadata.labels, plan.incoming, embedding=size, masks=plan.masks, shop=shop)
 
     def __call__(self, asked: Sequence[Asked]) -> Rows:
         """The rows of these photos, in their order. Those that cannot be read have rows, too.
