@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -207,7 +208,7 @@ def test_a_csv_that_breaks_off_gives_the_rows_before(tmp_path):
     assert "is there a quote that is not closed?" in last.problem
 
 
-def parquet(folder: Path, columns: dict, name: str = "shop.parquet", **how) -> str:
+def parquet(folder: Path, columns: dict[str, Any], name: str = "shop.parquet", **how) -> str:
     pq.write_table(pa.table(columns), folder / name, **how)
     return str(folder / name)
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import tarfile
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hemline.catalog.items import open_catalog, read_item
 from hemline.errors import PhotoError
 
 
-def tar_of(files: dict[str, bytes], mode: str = "w", form: int = tarfile.GNU_FORMAT) -> bytes:
+def tar_of(files: dict[str, bytes], mode: Any = "w", form: int = tarfile.GNU_FORMAT) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode, format=form) as tar:
         for name, content in files.items():
