@@ -155,8 +155,10 @@ def tag(
                         tally.seconds = time.monotonic() - begun
                         view.step(tally)
         finally:
-            stop.asked = True                              # from here on, signals wait for the last part
-            parts.close()
+            try:
+                stop.asked = True                          # from here on, signals wait for the last part
+            finally:                                       # a signal just before that line came, too
+                parts.close()
     if source.error is not None:
         raise source.error
     view.step(tally)
