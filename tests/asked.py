@@ -18,7 +18,7 @@ MADE = {"weights": "street", "weights_sha256": "f" * 64, "label_space": "street"
 }}  # fmt: skip
 
 
-def garment(category: str, *colours: tuple[str, float], **columns: Any) -> dict[str, Any]:  # noqa: ANN401
+def garment(category: str, *colours: tuple[str, float], **columns: Any) -> dict[str, Any]:
     """A garment's row; attribute groups by their columns."""
     codes = {"navy": "#14213d", "white": "#f0f0f0", "black": "#141414", "red": "#c81e1e"}
     groups = {key: value for key, value in columns.items() if key not in ("score", "area", "embedding", "is_main")}
