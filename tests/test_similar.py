@@ -64,12 +64,14 @@ def test_the_most_alike_of_the_category_are_found(tmp_path: Path) -> None:
         hits = catalogue.find(asked(wanted), top=8)
         best = sorted((likeness(wanted, rows[0]) for rows in kept.values()), reverse=True)[:8]
         assert [hit.similarity for hit in hits] == pytest.approx(best, abs=0.03)       # 8 bits a number
-        assert {hit.category for hit in hits} == {"coat"} and hits[0].position == at
+        assert {hit.category for hit in hits} == {"coat"}
+        assert hits[0].position == at
         assert all(hit.similarity == pytest.approx(likeness(wanted, kept[hit.position][0]), abs=0.03) for hit in hits)
     first = catalogue.find(asked(kept[0][0]), top=1)[0]
     assert first.copies == [f"photos/{at}.jpg" for at in range(6, 40, 7)]
     without = catalogue.find(asked(kept[0][0]), top=40, without=f"{0:064x}")
-    assert 0 not in {hit.position for hit in without} and len(without) == len(kept) - 1
+    assert 0 not in {hit.position for hit in without}
+    assert len(without) == len(kept) - 1
     anything = catalogue.find(asked(kept[0][0]), top=40, any_category=True)
     assert len({hit.position for hit in anything}) == len(anything) == len(kept)
 
@@ -81,7 +83,10 @@ def test_colours_are_alike_as_they_look(tmp_path: Path) -> None:
 
     navy, near, red = vector(("#14213d", 1.0)), vector(("#1c2541", 1.0)), vector(("#c81e1e", 1.0))
     both = vector(("#14213d", 0.5), ("#c81e1e", 0.5))
-    assert navy @ near > 0.95 and navy @ red < 0.1 and 0.6 < both @ navy < 0.8 and 0.6 < both @ red < 0.8
+    assert navy @ near > 0.95
+    assert navy @ red < 0.1
+    assert 0.6 < both @ navy < 0.8
+    assert 0.6 < both @ red < 0.8
     assert not vector().any()
     mixed = pa.array([[], [{"name": "x", "hex": "#c81e1e", "share": 0.4}], None], pa.list_(COLOUR))
     np.testing.assert_allclose(colour_vectors(mixed), [0 * red, red, 0 * red], atol=1e-6)
@@ -128,8 +133,10 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     bare = Garment("tie", 1, None, 0.9, 0.0, None, None, "label", [], [])
     skirt, coat = asked(drawn(1)[0][1][1]), asked(drawn(1)[0][1][0])
     shown = Result("x.jpg", (4, 4), [bare, coat, skirt], [], np.zeros((4, 4, 3), np.uint8), load_label_space("street"))
-    assert choose_garment(shown, None, 0) is coat and choose_garment(shown, None, 2) is skirt
-    assert choose_garment(shown, "SKIRT", 1) is skirt and choose_garment(shown, "2", None) is skirt
+    assert choose_garment(shown, None, 0) is coat
+    assert choose_garment(shown, None, 2) is skirt
+    assert choose_garment(shown, "SKIRT", 1) is skirt
+    assert choose_garment(shown, "2", None) is skirt
     for named, says in (("hat", "0 tie, 1 coat, 2 skirt"), ("7", "no garment '7'"), ("tie", "compared")):
         with pytest.raises(ConfigError, match=says):
             choose_garment(shown, named, None)
@@ -142,6 +149,9 @@ def test_the_contact_sheet_has_a_place_for_each_and_leaves_what_is_gone_empty(tm
     pixels = np.full((60, 40, 3), (0, 200, 0), np.uint8)
     result = Result("x.jpg", (60, 40), [wanted], [], pixels, load_label_space("street"))
     sheet = np.asarray(contact_sheet(result, wanted, catalogue.find(wanted, top=7)))
-    assert sheet.shape[2] == 3 and sheet.shape[1] > 6 * 240 and sheet.shape[0] > 2 * 320
+    assert sheet.shape[2] == 3
+    assert sheet.shape[1] > 6 * 240
+    assert sheet.shape[0] > 2 * 320
     green = (sheet == (0, 200, 0)).all(2)
-    assert green[:, :252].sum() > 50_000 and not green[:, 264:].any()      # the photo itself, and no file of the others
+    assert green[:, :252].sum() > 50_000
+    assert not green[:, 264:].any()

@@ -67,7 +67,8 @@ def colour_vectors(colours: pa.ListArray) -> Floats:
         starts = np.cumsum(lengths) - lengths
         vectors[lengths > 0] = np.sqrt(np.add.reduceat(near, starts[lengths > 0], axis=0))
     long = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(long, 1e-12)
+    unit: Floats = vectors / np.maximum(long, 1e-12)
+    return unit
 
 
 def _near(codes: list[str]) -> Floats:
@@ -75,5 +76,6 @@ def _near(codes: list[str]) -> Floats:
     rgb = np.array([list(bytes.fromhex(code[1:])) for code in codes], np.float32) / 255
     lab = cv2.cvtColor(rgb[None], cv2.COLOR_RGB2Lab)[0]
     distances = ((lab[:, None] - _POINTS) ** 2).sum(2)
-    near: Floats = np.exp((distances.min(1, keepdims=True) - distances) / (2 * REACH**2)).astype(np.float32)
-    return near / near.sum(1, keepdims=True)
+    near = np.exp((distances.min(1, keepdims=True) - distances) / (2 * REACH**2)).astype(np.float32)
+    shares: Floats = near / near.sum(1, keepdims=True)
+    return shares
