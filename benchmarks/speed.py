@@ -33,7 +33,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from hemline.export import trace
+from hemline.graphs import trace
 from hemline.metadata import read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo

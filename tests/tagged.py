@@ -27,7 +27,7 @@ def garment(category: str, *labels: str, score: float = 0.9, area: float = 0.25,
     mask = np.zeros((4, 4), np.bool_)
     mask[:2, :2] = True
     found = next(c for c in SPACE.categories if c.name == category)
-    attributes = [ScoredLabel(*label.split("="), 0, 0.7) for label in labels]
+    attributes = [ScoredLabel(label.split("=")[0], label.split("=")[1], 0, 0.7) for label in labels]
     colours = [Colour(colour, "#14213d", 0.8)]
     vector = np.arange(3, dtype=np.float32)
     return Garment(category, found.id, found.outfit_part, score, area, (0, 0, 2, 2), CoarseMask.of(mask), "mask",

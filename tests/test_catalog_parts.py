@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from pycocotools import mask as coco
+from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from hemline.catalog._index import Index
 from hemline.catalog.parts import MANIFEST, open_parts, read_columns, read_manifest

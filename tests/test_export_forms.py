@@ -43,6 +43,8 @@ def test_each_form_says_and_answers_what_its_checkpoint_does(folder: Path, name:
     want = open_runtime(folder / "small.safetensors", read_metadata(folder / name), runtime="torch", device="cpu")
     got = Tagger.load(folder / name, device="cpu").run(pixels, valid)
     for a, b in zip(got, want(pixels, valid), strict=True):
+        assert a is not None
+        assert b is not None
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
     assert b"site-packages" not in (folder / name).read_bytes()
 

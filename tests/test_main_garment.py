@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemline.catalog.main_garment import hint_category, main_garment
+from hemline.coarse import CoarseMask
 from hemline.labels import LABEL_SPACES, LabelSpace, load_label_space
+from hemline.photo import ReadPhoto
 from hemline.result import Garment, Result
 from tests.hint_titles import SEEN, SHIRT, TOP, UNSEEN
 
@@ -18,12 +20,12 @@ Box = tuple[int, int, int, int]
 
 def worn(category: str, area: float, score: float = 0.8, box: Box | None = (40, 40, 20, 20)) -> Garment:
     """In a photo of 100 x 100; without a box the photo's label alone knows it."""
-    mask = None if box is None else np.zeros((100, 100), bool)
+    mask = None if box is None else CoarseMask.of(np.zeros((100, 100), np.bool_))
     return Garment(category, 0, PARTS[category], score, area, box, mask, "mask", [], [])
 
 
 def chosen(*garments: Garment, hint: str | None = None) -> str | None:
-    result = Result("p.jpg", (100, 100), list(garments), [], np.zeros((100, 100, 3), np.uint8), STREET)
+    result = Result("p.jpg", (100, 100), list(garments), [], ReadPhoto.of(np.zeros((100, 100, 3), np.uint8)), STREET)
     index = main_garment(result, hint)
     return None if index is None else garments[index].category
 

@@ -21,7 +21,7 @@ from hemline.cli import app
 from hemline.errors import CatalogError, HemlineError, QueryError
 from tests.asked import garment, write_tags
 
-PHOTOS = [
+PHOTOS: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
     ({"sku": "A-1", "price": 40.0, "colour": "marine", "new": True}, [
         garment("coat", ("navy", 0.7), ("white", 0.3), textile_pattern="stripe", score=0.9, is_main=True),
         garment("skirt", ("black", 1.0), textile_pattern="plain (pattern)"),
@@ -184,7 +184,8 @@ def parquet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def everything(parquet: Path) -> list[dict[str, Any]]:
-    return query(parquet, "score>=0").to_pylist()
+    rows: list[dict[str, Any]] = query(parquet, "score>=0").to_pylist()
+    return rows
 
 
 @settings(max_examples=25, deadline=None)

@@ -19,6 +19,7 @@ from hemline.catalog.vectors import colour_vectors, join_vectors
 from hemline.colour import Colour
 from hemline.errors import CatalogError, ConfigError
 from hemline.labels import load_label_space
+from hemline.photo import ReadPhoto
 from hemline.result import Garment, Result
 from tests.asked import garment, write_tags
 
@@ -79,7 +80,8 @@ def test_the_most_alike_of_the_category_are_found(tmp_path: Path) -> None:
 def test_colours_are_alike_as_they_look(tmp_path: Path) -> None:
     def vector(*colours: tuple[str, float]) -> NDArray[np.float32]:
         rows = [[{"name": "x", "hex": code, "share": share} for code, share in colours]]
-        return colour_vectors(pa.array(rows, pa.list_(COLOUR)))[0]
+        found: NDArray[np.float32] = colour_vectors(pa.array(rows, pa.list_(COLOUR)))[0]
+        return found
 
     navy, near, red = vector(("#14213d", 1.0)), vector(("#1c2541", 1.0)), vector(("#c81e1e", 1.0))
     both = vector(("#14213d", 0.5), ("#c81e1e", 0.5))
@@ -132,7 +134,8 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
         catalogue.find(wanted)
     bare = Garment("tie", 1, None, 0.9, 0.0, None, None, "label", [], [])
     skirt, coat = asked(drawn(1)[0][1][1]), asked(drawn(1)[0][1][0])
-    shown = Result("x.jpg", (4, 4), [bare, coat, skirt], [], np.zeros((4, 4, 3), np.uint8), load_label_space("street"))
+    read = ReadPhoto.of(np.zeros((4, 4, 3), np.uint8))
+    shown = Result("x.jpg", (4, 4), [bare, coat, skirt], [], read, load_label_space("street"))
     assert choose_garment(shown, None, 0) is coat
     assert choose_garment(shown, None, 2) is skirt
     assert choose_garment(shown, "SKIRT", 1) is skirt
@@ -147,7 +150,7 @@ def test_the_contact_sheet_has_a_place_for_each_and_leaves_what_is_gone_empty(tm
     catalogue = Similar.open(write_tags(tmp_path / "tags", photos, embedding=SIZE))
     wanted = asked(photos[0][1][0])
     pixels = np.full((60, 40, 3), (0, 200, 0), np.uint8)
-    result = Result("x.jpg", (60, 40), [wanted], [], pixels, load_label_space("street"))
+    result = Result("x.jpg", (60, 40), [wanted], [], ReadPhoto.of(pixels), load_label_space("street"))
     sheet = np.asarray(contact_sheet(result, wanted, catalogue.find(wanted, top=7)))
     assert sheet.shape[2] == 3
     assert sheet.shape[1] > 6 * 240

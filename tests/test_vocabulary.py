@@ -15,6 +15,7 @@ from hemline.cli import app
 from hemline.colour import PROTOTYPES, Colour
 from hemline.errors import ConfigError
 from hemline.labels import LABEL_SPACES, load_label_space
+from hemline.photo import ReadPhoto
 from hemline.result import Garment, Result
 from hemline.tagger import Tagger
 from hemline.vocabulary import VOCABULARIES, ShopAttribute, load_vocabulary, shop_words, without_counterpart
@@ -273,7 +274,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 def test_the_terminal_says_them_beside_ours(capsys: pytest.CaptureFixture[str]) -> None:
     worn = garment("pants", "jeans", "stripe", colours=(("navy", 0.9),))
-    pixels = np.zeros((4, 4, 3), np.uint8)
+    pixels = ReadPhoto.of(np.zeros((4, 4, 3), np.uint8))
     console.show(Result("p.jpg", (4, 4), [worn], [], pixels, STREET))
     assert "shopify" not in capsys.readouterr().out
     console.show(Result("p.jpg", (4, 4), [worn], [], pixels, STREET, SHOPIFY))

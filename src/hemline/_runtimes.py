@@ -142,7 +142,7 @@ class TorchScript:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # torch.jit goes, and as yet works
-                self._module = torch.jit.load(weights, map_location="cpu")
+                self._module = torch.jit.load(weights, map_location="cpu")  # type: ignore[no-untyped-call]
         except Exception as error:  # its errors share no narrower parent
             raise _unreadable(weights, error) from error
 

@@ -201,7 +201,7 @@ def _median(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     half = columns.shape[1] // 2
     middle = [half] if columns.shape[1] % 2 else [half - 1, half]
     ranked = np.partition(columns, middle, axis=1)
-    median: NDArray[np.float32] = (ranked[:, middle[0]] + ranked[:, middle[-1]]) / 2
+    median: NDArray[np.float32] = (ranked[:, middle[0]] + ranked[:, middle[-1]]) / np.float32(2)
     return median
 
 

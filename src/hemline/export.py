@@ -29,7 +29,7 @@ from hemline.model import Network
 from hemline.photo import Canvas, place, read_photo, search
 from hemline.predict import demo_photo
 from hemline.quantize import MOST_CALIBRATING, MOST_CHECKING, quantize, split_photos
-from hemline.runtime import Answer, Runtime, open_runtime, openvino_core
+from hemline.runtime import Answer, Runtime, RuntimeName, open_runtime, openvino_core
 from hemline.whole_files import whole_file
 
 Form = Literal["onnx", "openvino", "torchscript"]
@@ -92,7 +92,7 @@ def export(
             write_torchscript(network, temporary, metadata)
         else:
             _write(temporary, network, metadata, calibrating)
-        runs = "torch" if to == "torchscript" else "openvino"
+        runs: RuntimeName = "torch" if to == "torchscript" else "openvino"
         written = open_runtime(temporary, metadata, runtime=runs, device="cpu")
         if not int8:
             _compare(network, written, metadata)

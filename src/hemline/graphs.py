@@ -145,7 +145,7 @@ def write_torchscript(network: Network, path: Path, metadata: Metadata) -> None:
     pixels, valid = (torch.from_numpy(array) for array in random_canvases(2, metadata.canvas))
     with quiet(), torch.no_grad():
         try:
-            traced = torch.jit.trace(network, (pixels, valid), check_trace=False)
+            traced = torch.jit.trace(network, (pixels, valid), check_trace=False)  # type: ignore[no-untyped-call]
         except (RuntimeError, TypeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise WeightsError(f"{metadata.name}: torch cannot write this network as TorchScript ({reason})") from error

@@ -95,7 +95,7 @@ def print_json(rows: Iterator[dict[str, Any]], *, lines: bool) -> int:
 
 def print_csv(names: Sequence[str], rows: Iterator[dict[str, Any]]) -> int:
     """Print rows as CSV, lists and structures as JSON text; says how many they were."""
-    count, lines = 0, [list(names)]
+    count, lines = 0, [list[object](names)]
     while lines:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(lines)

@@ -37,7 +37,9 @@ def tag(
             help="Tag nothing: say what changed between two such folders; `--out FILE` takes a row a change.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print `--diff` as JSON, nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print `--diff` as JSON, nothing else.")
+    ] = False,
     path_column: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="The column with the paths or URLs.", rich_help_panel=CATALOGUE),
@@ -133,7 +135,7 @@ def tag(
 
         if diff is not None:
             if catalogue or product:
-                raise ConfigError("--diff compares two folders that are there: name no CATALOGUE and no --product with it")
+                raise ConfigError("--diff compares two folders that are there: leave out CATALOGUE and --product")
             found = compare(*diff, out=out)
             console.plain_json(found.to_dict()) if as_json else console.show_tables(diff_tables(found))
             raise typer.Exit(1 if found.differs else 0)

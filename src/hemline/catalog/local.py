@@ -19,13 +19,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from hemline.catalog.items import Catalog, Item
 from hemline.catalog.parts import Parts
 from hemline.catalog.processes import ONE_THREAD, Chunk, Crew, Work, cpu_count
 from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows
 from hemline.catalog.work import Asked, Plan, Worker
+
+if TYPE_CHECKING:
+    from hemline.catalog.ray_engine import RayCrew
 
 CHUNK, GPU_CHUNK = 16, 64
 """Photos that a worker is given at a time."""
@@ -121,6 +124,7 @@ def tag(
     view: View,
     *,
     workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
     make: Callable[[], Work] | None = None,
 ) -> Tally:
     """Tag what a catalogue names and the tables do not hold yet.
@@ -131,6 +135,7 @@ def tag(
         plan: What shapes the answers.
         view: Is told how far it is.
         workers: Processes; a process for each core on a CPU and one on a GPU if None.
+        engine: Whether they are of this machine or of a Ray cluster.
         make: Called in each process, gives what answers chunks; `Worker(plan)` if None.
 
     Returns:
@@ -141,10 +146,9 @@ def tag(
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     on_gpu = uses_gpu(plan)
-    count = workers or (1 if on_gpu else cpu_count())
     tally, stop, begun = Tally(catalog.count()), Stop(), time.monotonic()
     source = _Source(catalog, parts, tally)
-    crew = Crew(make or partial(Worker, plan), count, variables={} if on_gpu else ONE_THREAD)
+    crew = _crew(make or partial(Worker, plan), workers, engine, on_gpu=on_gpu)
     view.begin(tally)
     with stop.listening():
         try:
@@ -163,6 +167,14 @@ def tag(
         raise source.error
     view.step(tally)
     return tally
+
+
+def _crew(make: Callable[[], Work], count: int | None, engine: str, *, on_gpu: bool) -> Crew | RayCrew:
+    if engine == "ray":
+        from hemline.catalog.ray_engine import RayCrew
+
+        return RayCrew(make, count, on_gpu=on_gpu)
+    return Crew(make, count or (1 if on_gpu else cpu_count()), variables={} if on_gpu else ONE_THREAD)
 
 
 def uses_gpu(plan: Plan) -> bool:

@@ -44,7 +44,8 @@ def query_sql(views: Views, text: str, *, limit: int | None = None, count: bool 
     """
 
     def fits(value: str, type_: str) -> bool:
-        return views.read(f"SELECT TRY_CAST({value} AS {type_}) IS NOT NULL AS fits").read_all()["fits"][0].as_py()
+        found = views.read(f"SELECT TRY_CAST({value} AS {type_}) IS NOT NULL AS fits").read_all()
+        return bool(found["fits"][0].as_py())
 
     asked = condition(text, Words(views), fits)
     tables = f"FROM garments AS g JOIN photos AS p ON g.position = coalesce(p.duplicate_of, p.position)\nWHERE {asked}"

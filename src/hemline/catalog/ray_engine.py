@@ -16,7 +16,7 @@ import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,14 @@ class RayCrew:
 
     def __init__(self, make: Callable[[], Work], count: int | None = None, *, on_gpu: bool = False) -> None:
         self._make = pickle.dumps(make)
-        self._needs = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
+        self._on_gpu = on_gpu
         self._variables = {} if on_gpu else ONE_THREAD
         kind = "GPU" if on_gpu else "CPU"
         self.count = count or int(_start().cluster_resources().get(kind, 0))
         if not self.count:
             raise HemlineError(f"engine ray: the cluster has no {kind}: add a machine, or take another device")
 
-    def run(self, chunks: Iterator[Chunk]) -> Iterator[Any]:
+    def run(self, chunks: Iterator[Chunk]) -> Generator[Any, None, None]:
         """Answer chunks, as `Crew.run` does.
 
         Raises:
@@ -74,7 +74,8 @@ class RayCrew:
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=data.ActorPoolStrategy(size=min(self.count, len(wave))),
-                **self._needs,
+                num_cpus=0 if self._on_gpu else 1,
+                num_gpus=1 if self._on_gpu else None,
             )
             run = uuid4().hex
             try:

@@ -91,8 +91,9 @@ class Plan:
         if self.vocabulary is None:
             return None
         words = load_vocabulary(self.vocabulary, self.metadata.labels)
-        own = [] if self.vocabulary in VOCABULARIES else [hashlib.sha256(Path(self.vocabulary).read_bytes()).hexdigest()]
-        return [words.name, words.version, *own]
+        if self.vocabulary in VOCABULARIES:
+            return [words.name, words.version]
+        return [words.name, words.version, hashlib.sha256(Path(self.vocabulary).read_bytes()).hexdigest()]
 
     @cached_property
     def weights_sha256(self) -> str:
