@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hemline.checkpoint import fingerprint, halve, load, load_network, load_state, save, save_state
 from hemline.config import Config
-from hemline.errors import WeightsError
+from hemline.errors import UnwritableError, WeightsError
 from hemline.metadata import KEY, Metadata, read_metadata
 from tests.exported import CANVAS, CONFIG, canvases, copied, small_network
 
@@ -239,16 +239,16 @@ def test_a_full_disk_leaves_the_file_before_and_no_litter(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(WeightsError, match=r"a\.safetensors: cannot be written: No space left"):
+    with pytest.raises(UnwritableError, match=r"a\.safetensors: cannot be written: No space left"):
         write_it(path)
     assert path.read_bytes() == before
     assert [x.name for x in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 def test_a_missing_folder_gets_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="none"):
+    with pytest.raises(UnwritableError, match="none"):
         save(tmp_path / "none" / "a.safetensors", STATE, METADATA)
-    with pytest.raises(WeightsError, match="none"):
+    with pytest.raises(UnwritableError, match="none"):
         save_state(tmp_path / "none" / "state.pt", {"epoch": 1})
 
 

@@ -47,6 +47,7 @@ def _colour_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         flip: bool,
         min_score: float | None,
         instances: bool,
+        vocabulary: str | None,
     ) -> Tagger:
         tagger = primary.colour_tagger()
         return Tagger(tagger.runtime, tagger.metadata, flip=flip, min_score=min_score, instances=instances)

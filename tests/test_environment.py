@@ -8,7 +8,7 @@ import pytest
 
 from hemline import environment
 from hemline.environment import append_start, command
-from hemline.errors import WeightsError
+from hemline.errors import UnwritableError
 
 KEYS = {
     "started", "resumed_at", "command", "hemline", "python", "platform", "packages", "cuda", "cudnn", "cpu", "gpus",
@@ -31,7 +31,7 @@ def test_a_line_a_start(tmp_path):
     assert first["cpu"]["cores"] >= 1
     assert first["started"].endswith("+00:00")
     assert not list(tmp_path.glob(".*"))
-    with pytest.raises(WeightsError, match=r"environment.jsonl: cannot be written"):
+    with pytest.raises(UnwritableError, match=r"environment.jsonl: cannot be written"):
         append_start(tmp_path / "gone", num_processes=1, resumed_at=None)
 
 

@@ -1,0 +1,95 @@
+"""Tagging on a Ray cluster: the tables that the processes of one machine write, also where workers are killed."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hemline.catalog import local
+from hemline.catalog.items import Item
+from hemline.catalog.parts import open_parts
+from hemline.catalog.work import Plan
+from hemline.errors import HemlineError
+
+from .tagging import Hasher, Listed, Silent, tables
+
+pytestmark = pytest.mark.slow
+
+
+class Fragile(Hasher):
+    """A `Hasher` whose process ends the first time that it meets `05.jpg`, and each time that it meets `11.jpg`."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, chunk):
+        names = {Path(one.item.path).name for one in chunk if not one.item.problem}
+        if "05.jpg" in names and not Path(self.folder, "met").exists():
+            Path(self.folder, "met").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "11.jpg" in names:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(chunk)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of this machine that runs two actors."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: uv run --extra ray")
+    environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent.parent)}}  # where `tests` is found
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Thirty photos, of which 20 holds the same as 2 and 7 is missing."""
+    (tmp_path / "in").mkdir()
+    names = [tmp_path / "in" / f"{i:02}.jpg" for i in range(30)]
+    for i, name in enumerate(names):
+        if i != 7:
+            name.write_text(f"text {2 if i == 20 else i}")
+    return [Item(str(name), {}) for name in names]
+
+
+def tagged(items, out, engine, make):
+    with open_parts(out, {"weights": "none", "weights_sha256": "0" * 64}, part_size=8) as parts:
+        return local.tag(Listed(items), parts, Plan(device="cpu"), Silent(), workers=2, engine=engine, make=make)
+
+
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_both_engines_write_the_same_tables(cluster, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "CHUNK", 3)
+    monkeypatch.setattr("hemline.catalog.ray_engine.WAVE", 4)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    here = tagged(photos, tmp_path / "here", "local", partial(Fragile, tmp_path / "a"))
+    there = tagged(photos, tmp_path / "there", "ray", partial(Fragile, tmp_path / "b"))
+    assert (tmp_path / "b" / "met").exists()
+    statuses = tables(tmp_path / "there")[0]["status"].to_pylist()
+    assert [i for i, status in enumerate(statuses) if status == "failed"] == [7, 11]
+    assert [i for i, status in enumerate(statuses) if status == "duplicate"] == [20]
+    for one, other in zip(tables(tmp_path / "here"), tables(tmp_path / "there"), strict=True):
+        assert one.equals(other)
+    assert (here.ok, here.failed, here.duplicates) == (there.ok, there.failed, there.duplicates) == (27, 2, 1)
+    again = tagged(photos, tmp_path / "there", "ray", partial(Fragile, tmp_path / "b"))
+    assert (again.before, again.photos) == (30, 0)
+
+
+class Refusing:
+    """What cannot begin."""
+
+    def __init__(self):
+        raise HemlineError("no such weights")
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_cannot_begin_is_one_sentence(cluster, photos, tmp_path):
+    with pytest.raises(HemlineError, match=r"^engine ray: .*no such weights$"):
+        tagged(photos, tmp_path / "out", "ray", Refusing)
