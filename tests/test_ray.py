@@ -48,11 +48,11 @@ def cluster():
 
 @pytest.fixture
 def photos(tmp_path):
-    """Thirty photos, of which 20 holds the same as 2 and 7 is missing."""
+    """Thirty photos, of which 20 holds the same as 2, and 7 and 11 are missing."""
     (tmp_path / "in").mkdir()
     names = [tmp_path / "in" / f"{i:02}.jpg" for i in range(30)]
     for i, name in enumerate(names):
-        if i != 7:
+        if i not in (7, 11):
             name.write_text(f"text {2 if i == 20 else i}")
     return [Item(str(name), {}) for name in names]
 
