@@ -31,7 +31,7 @@ from hemline.backbone import Backbone
 from hemline.config import Backbone as Trunk
 from hemline.config import Config, Head
 from hemline.errors import DeviceError
-from hemline.export import trace
+from hemline.graphs import trace
 from hemline.labels import LabelSpace, load_label_space
 from hemline.model import build
 from hemline.runtime import openvino_core

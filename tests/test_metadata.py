@@ -143,7 +143,7 @@ def test_every_truncation_is_refused(tmp_path: Path, name: str) -> None:
         ("w.onnx", b"text, and more text, and yet more text", "not an ONNX file"),
         ("w.onnx", b"\x08\x0a" + onnx_field(7, b"graph"), "not weights of Hemline"),
         ("w.onnx", b"\x08\x0a\x3b", "not an ONNX file"),
-        ("w.pth", b"", r"\.safetensors or an \.onnx"),
+        ("w.pth", b"", r"weights are a \.safetensors, \.onnx, \.xml"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:

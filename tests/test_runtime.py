@@ -14,10 +14,10 @@ import onnx
 import pytest
 import torch
 
-import hemline.runtime
+from hemline._weights_files import GRAPH_KEY
 from hemline.checkpoint import load_network, save
 from hemline.errors import DeviceError, WeightsError
-from hemline.metadata import GRAPH_KEY, read_metadata
+from hemline.metadata import read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo
 from hemline.runtime import THREADS_VARIABLE, Runtime, RuntimeName, default_weights, open_runtime, openvino_core
@@ -143,7 +143,7 @@ def test_auto_takes_openvino_on_the_cpu(graph: Path, weights: Path) -> None:
 
 
 def test_auto_takes_what_is_installed(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hemline.runtime, "openvino_core", openvino_core.__wrapped__)  # as if none had been made yet
+    monkeypatch.setattr("hemline._runtimes.openvino_core", openvino_core.__wrapped__)  # as if none had been made yet
     for gone, next_one in (("openvino", "onnxruntime"), ("onnxruntime", "torch")):
         monkeypatch.setitem(sys.modules, gone, None)
         assert open_(weights).name == next_one

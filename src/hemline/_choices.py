@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
+
+from hemline.errors import ConfigError
 
 
 class MaskForm(StrEnum):
@@ -49,3 +52,24 @@ class EpochName(StrEnum):
 
     BEST = "best"
     LAST = "last"
+
+
+class FormName(StrEnum):
+    """What a checkpoint is exported to."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    TORCHSCRIPT = "torchscript"
+
+
+def named_paths(pairs: list[str]) -> dict[str, Path | None]:
+    """`NAME=PATH` or, for a set that is made on the fly, `NAME`."""
+    named: dict[str, Path | None] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not name or bool(equals) != bool(path):
+            raise ConfigError(f"--data {pair}: write NAME=PATH, as in --data ccp=photos/ccp")
+        if name in named:
+            raise ConfigError(f"--data {pair}: {name} stands twice")
+        named[name] = Path(path) if path else None
+    return named

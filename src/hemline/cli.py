@@ -14,11 +14,12 @@ from typing import Annotated
 import typer
 
 from hemline import __version__
-from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName
+from hemline._choices import Challenge, DeviceName, MaskForm, ProtocolName, RuntimeName, named_paths
 from hemline._exits import clean_exit, needs_train, said_once
 from hemline.data_commands.cli import FLAG, Side
 from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
+from hemline.export_cli import app as exports
 from hemline.listings import app as listings
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_commands, name="data")
+app.add_typer(exports)
 app.add_typer(listings)
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
@@ -210,7 +212,7 @@ def evaluate(
         typer.Option(metavar="NAME=PATH", help="A dataset and its folder; several times for several sets."),
     ],
     weights: Annotated[
-        str | None, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+        str | None, typer.Argument(metavar="WEIGHTS", help="A file of weights in any form, or `default`.")
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -257,7 +259,7 @@ def evaluate(
         from hemline.report import instance_tables
         from hemline.runtime import weights_file
 
-        sets = _named_paths(data)
+        sets = named_paths(data)
         if weights is None and predictions is not None:
             engine = runtime is not RuntimeName.AUTO or device is not DeviceName.AUTO
             if limit is not None or protocol is not None or flip or no_transplant or no_instances or engine:
@@ -319,7 +321,7 @@ def fit(
 @app.command()
 def pseudo(
     weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+        str, typer.Argument(metavar="WEIGHTS", help="A file of weights in any form, or `default`.")
     ],
     data: Annotated[
         list[str],
@@ -334,33 +336,8 @@ def pseudo(
         from hemline.runtime import weights_file
 
         with console.Counter() as counter:
-            count = write_pseudo_masks(weights_file(weights), _named_paths(data), out, progress=counter)
+            count = write_pseudo_masks(weights_file(weights), named_paths(data), out, progress=counter)
         console.plain(f"{count} photos have masks in {out}")
-
-
-@app.command()
-def export(
-    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint.")],
-) -> None:
-    """Write the graph that runs without torch (ONNX) beside a checkpoint."""
-    with clean_exit(), needs_train("export"):
-        from hemline import console
-        from hemline.export import export as write_graph
-
-        console.plain(str(write_graph(weights)))
-
-
-def _named_paths(pairs: list[str]) -> dict[str, Path | None]:
-    """`NAME=PATH` or, for a set that is made on the fly, `NAME`."""
-    named: dict[str, Path | None] = {}
-    for pair in pairs:
-        name, equals, path = pair.partition("=")
-        if not name or bool(equals) != bool(path):
-            raise ConfigError(f"--data {pair}: write NAME=PATH, as in --data ccp=photos/ccp")
-        if name in named:
-            raise ConfigError(f"--data {pair}: {name} stands twice")
-        named[name] = Path(path) if path else None
-    return named
 
 
 def main() -> None:

@@ -1,157 +1,187 @@
-"""Checkpoint -> the graph that runs without torch: an ONNX file with the same weights and the same metadata.
+"""Checkpoint -> a file that runs without this code's network, with the same weights and the same metadata.
 
-    inputs    pixels  uint8 (B, H, W, 3)    valid   uint8 (B, H, W)          B free, H W the checkpoint's canvas
-    outputs   masks   float (B, K, h, w)    labels  float (B, 1 + K, L)      logits; see `hemline.model.Output`
-              embeddings  float (B, 1 + K, D)
+    export(checkpoint)  --graphs.py--> .onnx, .xml with .bin, .pt    --quantize.py--> .xml of int8
 
-Weights stand in half precision, bit for bit as `checkpoint.save` rounds them, each with a Cast that a runtime does
-once when it loads; everything is computed in 32-bit floats. Batch norm is left beside large kernels, for a runtime
-folds it just as well, and a kernel folded here would have to be rounded a second time.
+What was written is read again and must answer as the checkpoint does, or nothing is written: on random canvases that
+are partly padding, number by number (`MAX_DRIFT`), and on photos, by what a user sees (`hemline.drift`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
-import onnx
-import onnxscript.optimizer
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from hemline.checkpoint import halve, load_network
-from hemline.errors import WeightsError
+from hemline.drift import EXACT, INT8, Drift, Runs, measure
+from hemline.errors import ConfigError, PhotoError, WeightsError
+from hemline.graphs import random_canvases, to_onnx, write_openvino, write_torchscript
 from hemline.heads._blocks import area_resize
-from hemline.metadata import GRAPH_KEY, KEY, Metadata
+from hemline.metadata import Metadata
 from hemline.model import Network
-from hemline.runtime import open_runtime
+from hemline.photo import Canvas, place, read_photo, search
+from hemline.predict import demo_photo
+from hemline.quantize import MOST_CALIBRATING, MOST_CHECKING, quantize, split_photos
+from hemline.runtime import Answer, Runtime, open_runtime, openvino_core
 from hemline.whole_files import whole_file
 
+Form = Literal["onnx", "openvino", "torchscript"]
+SUFFIXES: dict[Form, str] = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".pt"}
 MAX_DRIFT = 1e-3
 """Largest difference between a number of the graph and of torch, relative to the largest of its kind (or to 1)."""
-OPSET = 18
-"""The ONNX operators that torch's exporter writes natively from 2.10 on."""
-MIN_PACKED = 1024
-"""Numbers that a tensor must hold for half precision to be worth a Cast."""
+MOST_PHOTOS = 32
+"""Photos that a graph which is not quantised is tried on, at most."""
 
 
-def export(checkpoint: str | Path, out: str | Path | None = None, *, head: nn.Module | None = None) -> Path:
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and how it answers."""
+
+    path: Path
+    drift: Drift
+    """On the photos; of int8, on those that it was not calibrated with."""
+    calibrated: int = 0
+    """Photos that int8 was calibrated with."""
+    unread: tuple[str, ...] = ()
+    """What is wrong with each photo that could not be read, and was left out."""
+
+
+def export(
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    *,
+    to: Form = "onnx",
+    int8: bool = False,
+    photos: Sequence[str | Path] = (),
+    head: nn.Module | None = None,
+) -> Exported:
     """Write the graph of a checkpoint, and check that it answers as torch does.
 
     Args:
         checkpoint: A `.safetensors` file.
-        out: The `.onnx` file; beside the checkpoint, with its name, if None.
+        out: The file to write; beside the checkpoint, with its name, if None.
+        to: `onnx`, `openvino` (an `.xml` with its `.bin` beside it) or `torchscript` (a `.pt`).
+        int8: Quantise it; for `openvino`. Weights and what flows between them are rounded to 256 steps.
+        photos: Files, folders and globs of photos to try it on, and for int8 to calibrate it with; the demo photo where
+            there are none. `MOST_PHOTOS` of them, or of int8 `MOST_CALIBRATING` and `MOST_CHECKING`, evenly spaced.
         head: The mask head, where it was trained with one of your own.
 
-    Returns:
-        The path of the graph.
-
     Raises:
+        ConfigError: the form or its file's name is none that can be written, int8 has too few photos, or NNCF is
+            missing.
+        PhotoError: none of the photos can be read.
         WeightsError: the checkpoint cannot be read, the network cannot be written as a graph, the graph answers
             otherwise than torch, or the file cannot be written.
     """
+    path = _path(Path(checkpoint), None if out is None else Path(out), to, int8=int8)
     network, metadata = load_network(checkpoint, head=head)
     network.load_state_dict(halve(network.state_dict()))
-    out = Path(checkpoint).with_suffix(".onnx") if out is None else Path(out)
-    if out.suffix.lower() != ".onnx":
-        raise WeightsError(f"{out}: a graph is an .onnx file")
-    model = to_onnx(network, metadata)
-    with whole_file(out) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-        _compare(network, temporary, metadata)
+    most = MOST_CALIBRATING + MOST_CHECKING if int8 else MOST_PHOTOS
+    canvases, unread = _canvases(photos, metadata.canvas, most)
+    calibrating, checking = split_photos(canvases) if int8 else ([], canvases)
+    metadata = replace(metadata, precision="int8" if int8 else "f32")
+    with _whole(path) as temporary:
+        if to == "torchscript":
+            write_torchscript(network, temporary, metadata)
+        else:
+            _write(temporary, network, metadata, calibrating)
+        runs = "torch" if to == "torchscript" else "openvino"
+        written = open_runtime(temporary, metadata, runtime=runs, device="cpu")
+        if not int8:
+            _compare(network, written, metadata)
+        drift = measure(_answers(network), written, checking, metadata)
+        drift.check(INT8 if int8 else EXACT, metadata.name)
+    return Exported(path, drift, len(calibrating), unread)
+
+
+def _path(checkpoint: Path, out: Path | None, to: Form, *, int8: bool) -> Path:
+    """Where the file goes.
+
+    Raises:
+        ConfigError: an unknown form, int8 in one that has none, or a name that ends otherwise.
+    """
+    if to not in get_args(Form):
+        raise ConfigError(f"--to {to}: choose {', '.join(get_args(Form))}")
+    if int8 and to != "openvino":
+        raise ConfigError(f"--int8 is for OpenVINO, which alone runs it faster: use --to openvino, not {to}")
+    suffix = SUFFIXES[to]
+    if out is None:
+        return checkpoint.with_suffix(".int8.xml" if int8 else suffix)
+    if out.suffix.lower() != suffix:
+        raise ConfigError(f"{out}: what {to} reads ends in {suffix}; name it {out.with_suffix(suffix).name}")
     return out
 
 
-def to_onnx(network: Network, metadata: Metadata) -> onnx.ModelProto:
-    """The graph of a network, its metadata inside.
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """As `whole_file`; of an `.xml` with its `.bin`, which comes to its place first."""
+    with ExitStack() as stack:
+        temporary = stack.enter_context(whole_file(path))
+        if path.suffix.lower() == ".xml":
+            stack.enter_context(whole_file(path.with_suffix(".bin")))
+        yield temporary
+
+
+def _write(path: Path, network: Network, metadata: Metadata, calibrating: Sequence[Canvas]) -> None:
+    """Write an `.onnx` or `.xml` graph, quantised where there are photos to calibrate with."""
+    model = to_onnx(network, metadata).SerializeToString()
+    if path.suffix.lower() == ".onnx":
+        path.write_bytes(model)
+        return
+    onnx = path.with_suffix(".onnx")                     # beside the file that is to be written, under its hidden name
+    try:
+        onnx.write_bytes(model)
+        converted = quantize(onnx, calibrating) if calibrating else openvino_core().read_model(str(onnx))
+        write_openvino(converted, path, metadata)
+    finally:
+        onnx.unlink(missing_ok=True)
+
+
+def _canvases(
+    patterns: Sequence[str | Path], size: tuple[int, int], most: int
+) -> tuple[list[Canvas], tuple[str, ...]]:
+    """At most so many of the photos, evenly spaced, on canvases; and what is wrong with those that cannot be read.
 
     Raises:
-        WeightsError: torch's exporter cannot write this network.
+        PhotoError: none can be read.
     """
-    pixels, valid = (torch.from_numpy(array) for array in _canvases(2, metadata.canvas))
-    try:
-        model = trace(network, {"pixels": pixels, "valid": valid}, ["masks", "labels", "embeddings"])
-    except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise WeightsError(f"{metadata.name}: torch cannot write this network as a graph ({reason})") from error
-    graph = hashlib.sha256(model.SerializeToString()).hexdigest()         # as yet without metadata
-    helper.set_model_props(model, {KEY: metadata.to_json(), GRAPH_KEY: graph})
-    return model
+    found = search(list(patterns) or [demo_photo()])
+    problems = list(found.problems.values())
+    paths = found.photos
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)]
+    canvases = []
+    for path in chosen:
+        try:
+            canvases.append(place(read_photo(path), size))
+        except PhotoError as error:
+            problems.append(str(error))
+    if not canvases:
+        raise PhotoError(f"--photos: none can be read; {problems[0] if problems else 'nothing was found'}")
+    return canvases, tuple(problems)
 
 
-def trace(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
-    """The graph of any module, for batches of any size.
+def _answers(network: Network) -> Runs:
+    def answer(pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        with torch.inference_mode():
+            output = network(torch.from_numpy(pixels), torch.from_numpy(valid))
+        return Answer(output.masks.numpy(), output.labels.numpy())
 
-    Args:
-        network: In evaluation mode, on the CPU.
-        inputs: An example of each argument of `forward`, by its name; the batch comes first and is at least 2.
-        outputs: Names for the tensors that it answers.
-    """
-    batch = torch.export.Dim("batch", min=1, max=1 << 16)
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            tuple(inputs.values()),
-            dynamo=True,
-            dynamic_shapes={name: {0: batch} for name in inputs},
-            input_names=list(inputs),
-            output_names=outputs,
-            opset_version=OPSET,
-            optimize=False,
-            verbose=False,
-        )
-        assert program is not None
-        model = onnxscript.optimizer.optimize(_pack(program.model_proto))
-    _strip(model)
-    return model
+    return answer
 
 
-def _pack(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store in half precision, behind a Cast, what half precision holds exactly."""
-    kept: list[onnx.TensorProto] = []
-    casts: list[onnx.NodeProto] = []
-    for tensor in model.graph.initializer:
-        whole = numpy_helper.to_array(tensor)
-        if whole.dtype == np.float32 and whole.size >= MIN_PACKED:
-            with np.errstate(over="ignore"):
-                half = whole.astype(np.float16)
-            if np.array_equal(half.astype(np.float32), whole):
-                name = f"{tensor.name}.half"
-                casts.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
-                tensor = numpy_helper.from_array(half, name)
-        kept.append(tensor)
-    nodes = [*casts, *model.graph.node]
-    del model.graph.initializer[:], model.graph.node[:]
-    model.graph.initializer.extend(kept)
-    model.graph.node.extend(nodes)
-    return model
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Take out what only a debugger reads, paths of this machine among it."""
-    graph = model.graph
-    del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:]
-    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    graph.doc_string = model.doc_string = ""
-    graph.name = KEY
-
-
-def _compare(network: Network, graph: Path, metadata: Metadata) -> None:
+def _compare(network: Network, written: Runtime, metadata: Metadata) -> None:
     """Refuse a graph that answers otherwise than torch, on canvases that are partly padding."""
-    pixels, valid = _canvases(3, metadata.canvas)
+    pixels, valid = random_canvases(3, metadata.canvas)
     with torch.inference_mode():
         want = network(torch.from_numpy(pixels), torch.from_numpy(valid))
-        got = open_runtime(graph, metadata, runtime="openvino", device="cpu")(pixels, valid)
+        got = written(pixels, valid)
         masks, labels, embeddings = (torch.from_numpy(x) for x in got if x is not None)
         # Two classes that tie may change places at a cell, and a label then speaks of another mask.
         area = area_resize(torch.from_numpy(valid)[:, None].float(), masks.shape[-2:])
@@ -171,28 +201,3 @@ def _compare(network: Network, graph: Path, metadata: Metadata) -> None:
                 f"{MAX_DRIFT:.0e}; no graph is written"
             )
 
-
-def _canvases(count: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Random smooth photos on grey, each narrower than the one before -> pixels (B, H, W, 3), valid (B, H, W)."""
-    random = np.random.default_rng(0)
-    height, width = size
-    coarse = random.integers(0, 256, (count, -(-height // 16), -(-width // 16), 3))
-    noise = random.integers(-20, 21, (count, height, width, 3))
-    pixels = coarse.repeat(16, 1).repeat(16, 2)[:, :height, :width] + noise
-    valid = np.ones((count, height, width), np.uint8)
-    for i in range(count):
-        valid[i, :, width - i * width // 4 :] = 0
-    return np.where(valid[..., None] == 1, pixels.clip(0, 255), 127).astype(np.uint8), valid
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the exporter says to its own developers: warnings, log lines, prints."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -1,39 +1,26 @@
 """What a weights file says of itself: label space, canvas, thresholds, recipe, figures, data and terms.
 
-The same JSON stands in both forms of the weights, under the key `hemline`: in the header of a `.safetensors`
-file and in the `metadata_props` of an `.onnx` file. It is read here without safetensors, onnx or any other
-package, without reading a single weight, and nothing in the file is ever executed.
-
-    .safetensors   8 bytes, little-endian: length of the header; the header, JSON; the weights
-                   https://github.com/huggingface/safetensors#format
-    .onnx          a protobuf `ModelProto`; field 14 holds key = 1, value = 2 pairs
-                   https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+The same JSON stands in all forms of the weights; `hemline._weights_files` says where.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
+from hemline._weights_files import KEY as KEY
+from hemline._weights_files import embedded_text
 from hemline.errors import LabelError, WeightsError
 from hemline.labels import OF_INIT, LabelSpace, load_label_space
 
 FORMAT_VERSION = 1
 """The newest layout of the metadata that this version reads."""
-KEY = "hemline"
-GRAPH_KEY = "hemline.graph_sha256"
-"""Where the fingerprint of an `.onnx` file stands."""
 TAUGHT = "taught"
 """Key of `Metadata.metrics`: of each label that was taught to weights later, whether its photos were enough."""
-MAX_HEADER = 100_000_000
-"""Bytes of metadata that are read at most: the limit of the safetensors format."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +58,8 @@ class Metadata:
     format_version: int = FORMAT_VERSION
     weights_sha256: str = ""
     """In an exported graph: the SHA-256 of the checkpoint that it was made from."""
+    precision: Literal["f32", "int8"] = "f32"
+    """The numbers that a graph computes in: those of its checkpoint, or quantised ones."""
 
     def __post_init__(self) -> None:
         """Refuse what no network of this label space can mean.
@@ -90,6 +79,8 @@ class Metadata:
                 )
         if self.finds not in ("classes", "instances"):
             raise WeightsError(f"metadata of {self.name!r}: finds {self.finds!r} is neither classes nor instances")
+        if self.precision not in ("f32", "int8"):
+            raise WeightsError(f"metadata of {self.name!r}: precision {self.precision!r} is neither f32 nor int8")
         categories = len(self.labels.categories)
         for key in ("instance_scores", "instance_areas"):
             values = getattr(self, key)
@@ -141,25 +132,13 @@ class Metadata:
 
 
 def read_metadata(path: str | Path) -> Metadata:
-    """Read the metadata of a `.safetensors` or `.onnx` weights file; the weights themselves are not read.
+    """Read the metadata of a weights file of any form; the weights themselves are not read.
 
     Raises:
         WeightsError: the file is missing, cut short, not Hemline's, or of a newer format.
     """
     path = Path(path)
-    readers = {".safetensors": _safetensors_text, ".onnx": _onnx_text}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise WeightsError(f"{path}: weights are a .safetensors or an .onnx file")
-    try:
-        with path.open("rb") as file:
-            text = reader(file)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such weights file") from None
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+    text = embedded_text(path)
     if text is None:
         raise WeightsError(f"{path}: not weights of Hemline, which carry {KEY!r} metadata")
     try:
@@ -182,126 +161,6 @@ def with_teaching(metadata: Metadata) -> LabelSpace:
     return replace(metadata.labels, teach=known.teach)
 
 
-# -- safetensors ---------------------------------------------------------------------------------------------
-
-
-def _safetensors_text(file: BinaryIO) -> str | None:
-    size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
-    opening = file.read(1)
-    if size < 9:
-        raise WeightsError(f"cut short: {size} bytes are no weights; copy or download the file again")
-    if opening != b"{" or not 2 <= length <= MAX_HEADER:
-        raise WeightsError("not a safetensors file: it does not open with a header")
-    if 8 + length > size:
-        raise WeightsError("cut short within its header; copy or download the file again")
-    try:
-        header = json.loads(opening + file.read(length - 1))
-        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-        missing = 8 + length + max(ends, default=0) - size
-        text = header.get("__metadata__", {}).get(KEY)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise WeightsError("not a safetensors file: its header is malformed") from error
-    if missing > 0:
-        raise WeightsError(f"cut short by {missing} bytes of weights; copy or download the file again")
-    return text if isinstance(text, str) else None
-
-
-# -- protobuf, as far as ONNX needs it -----------------------------------------------------------------------
-
-_MODEL_FIELDS = frozenset(range(1, 33))  # ModelProto uses 1 to 26; a little room for later versions of ONNX
-_IR_VERSION, _GRAPH, _METADATA_PROPS = 1, 7, 14
-_BROKEN = "not an ONNX file, or cut short; copy or download the file again"
-
-
-def _onnx_text(file: BinaryIO) -> bytes | None:
-    size = os.fstat(file.fileno()).st_size
-    found: bytes | None = None
-    graph = False
-    while (start := file.tell()) < size:
-        number, value = _next_field(file, size, keep=_METADATA_PROPS)
-        if number not in _MODEL_FIELDS or (start == 0 and number != _IR_VERSION):
-            raise WeightsError(_BROKEN)
-        graph |= number == _GRAPH
-        if number == _METADATA_PROPS and value is not None:
-            pair = _pair(value)
-            found = pair[1] if pair[0] == KEY.encode() else found
-    if not graph:
-        raise WeightsError("cut short: it has no graph; copy or download the file again")
-    return found
-
-
-def check_graph(path: Path) -> None:
-    """Refuse an `.onnx` file whose graph is not the one that was exported; one without a fingerprint passes.
-
-    Under the key `GRAPH_KEY` stands the SHA-256 of all bytes of the file but its `metadata_props`.
-
-    Raises:
-        WeightsError: the bytes have changed, or cannot be read.
-    """
-    digest, said = hashlib.sha256(), None
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while (start := file.tell()) < size:
-                number, value = _next_field(file, size, keep=_METADATA_PROPS)
-                if number == _METADATA_PROPS and value is not None:
-                    pair = _pair(value)
-                    said = pair[1] if pair[0] == GRAPH_KEY.encode() else said
-                else:
-                    length = file.tell() - start
-                    file.seek(start)
-                    digest.update(file.read(length))
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
-    if said is not None and said != digest.hexdigest().encode():
-        raise WeightsError(f"{path}: the graph is not the one that was exported; copy or export it again")
-
-
-def _next_field(file: BinaryIO, end: int, *, keep: int) -> tuple[int, bytes | None]:
-    """Move past one field of a protobuf message; its bytes are read only where it is number `keep`."""
-    number, kind = divmod(_varint(file), 8)
-    if kind == 0:
-        _varint(file)
-        return number, None
-    if kind not in (1, 2, 5):
-        raise WeightsError(_BROKEN)
-    length = _varint(file) if kind == 2 else {1: 8, 5: 4}[kind]
-    if file.tell() + length > end:
-        raise WeightsError(_BROKEN)
-    if number == keep and kind == 2:
-        if length > MAX_HEADER:
-            raise WeightsError(f"its metadata takes {length} bytes, more than the {MAX_HEADER} that are read")
-        return number, file.read(length)
-    file.seek(length, os.SEEK_CUR)
-    return number, None
-
-
-def _pair(message: bytes) -> tuple[bytes, bytes]:
-    """The key and the value of a `StringStringEntryProto`."""
-    pair = {1: b"", 2: b""}
-    file = BytesIO(message)
-    while (start := file.tell()) < len(message):
-        number, value = _next_field(file, len(message), keep=message[start] >> 3)
-        if number in pair and value is not None:
-            pair[number] = value
-    return pair[1], pair[2]
-
-
-def _varint(file: BinaryIO) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            break
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise WeightsError(_BROKEN)
-
-
 # -- plain data ----------------------------------------------------------------------------------------------
 
 
@@ -322,6 +181,7 @@ _KINDS: dict[str, type[Any]] = {
     "hemline_version": str,
     "format_version": int,
     "weights_sha256": str,
+    "precision": str,
 }
 _TUPLES = ("canvas", "mask_thresholds", "label_thresholds", "instance_scores", "instance_areas")
 _REQUIRED = ("name", "labels", "canvas", "mask_thresholds", "label_thresholds")

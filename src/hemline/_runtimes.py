@@ -1,0 +1,205 @@
+"""What runs the network, one class a runtime; `hemline.runtime` builds them when weights are opened."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hemline._weights_files import check_graph
+from hemline.errors import DeviceError, WeightsError
+from hemline.metadata import Metadata, read_metadata
+from hemline.runtime import Answer, DeviceName, Precision, openvino_core
+
+if TYPE_CHECKING:
+    from hemline.instance_model import InstanceNetwork
+    from hemline.model import Network
+
+    M = TypeVar("M", Network, InstanceNetwork)
+
+
+class OpenVino:
+    """An `.onnx` or `.xml` graph, run by OpenVINO on the CPU."""
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(
+        self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None, precision: Precision
+    ) -> None:
+        core = openvino_core()
+        if device == "cuda":
+            raise DeviceError("runtime openvino has no device cuda: take device=cpu, or runtime=onnxruntime or torch")
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise DeviceError("this CPU has no precision bf16: take f32")
+        self._options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        if threads is not None:
+            self._options["INFERENCE_NUM_THREADS"] = str(threads)
+        self._core = core
+        self._canvas = metadata.canvas
+        self._graph = _graph(weights, metadata, ".onnx", ".xml")
+        self._requests: dict[int, Any] = {}
+        self._lock = Lock()  # a request holds one batch at a time
+        request = self._request(1)  # says now what is wrong with the graph
+        named = {name for output in request.model_outputs for name in output.get_names()}
+        self._outputs = [name for name in Answer._fields if name in named]
+
+    def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        with self._lock:
+            outputs = self._request(len(pixels)).infer({"pixels": pixels, "valid": valid})
+            return Answer(**{name: outputs[name] for name in self._outputs})
+
+    def _request(self, batch: int) -> Any:  # noqa: ANN401  OpenVINO has no types
+        """One photo has a request of its own: with its shapes fixed, it takes a tenth less time than in any batch."""
+        size = 1 if batch == 1 else -1
+        if size not in self._requests:
+            try:
+                model = self._core.read_model(str(self._graph))
+                model.reshape({"pixels": [size, *self._canvas, 3], "valid": [size, *self._canvas]})
+                compiled = self._core.compile_model(model, "CPU", self._options)
+            except RuntimeError as error:
+                raise _unreadable(self._graph, error) from error
+            self._requests[size] = compiled.create_infer_request()
+        return self._requests[size]
+
+
+class OnnxRuntime:
+    """An `.onnx` graph, run by ONNX Runtime."""
+
+    name = "onnxruntime"
+
+    def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
+        # As it comes, from 1.29 on, importing it gives this machine an id under ~/.cache and reports to Microsoft.
+        # https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime  # type: ignore[import-untyped]  # onnxruntime ships no types
+
+        onnxruntime.disable_telemetry_events()  # where the caller imported it before, and on Windows
+        graph = _graph(weights, metadata, ".onnx")
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))  # TF32 has bf16's short mantissa
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised, and said once
+        options.intra_op_num_threads = threads or 0
+        try:
+            self._session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
+        except Exception as error:  # its errors share no narrower parent
+            raise _unreadable(graph, error) from error
+        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        if device == "cuda" and self.device != "cuda":
+            raise DeviceError("runtime onnxruntime sees no GPU: take device=cpu, or install onnxruntime-gpu")
+
+    def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        names = [output.name for output in self._session.get_outputs() if output.name in Answer._fields]
+        return Answer(**dict(zip(names, self._session.run(names, {"pixels": pixels, "valid": valid}), strict=True)))
+
+
+class Torch:
+    """A `.safetensors` file, run by torch on the CPU or a GPU."""
+
+    name = "torch"
+
+    def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
+        from hemline.checkpoint import load_network
+
+        self.device = _torch_device(device, threads)
+        network, _ = load_network(_beside(weights, metadata, ".safetensors"))
+        self.network = _on(network, self.device)
+
+    def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        import torch
+
+        photos, inside = (torch.tensor(np.ascontiguousarray(x), device=self.device) for x in (pixels, valid))
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            outputs = self.network(photos, inside)
+        return Answer(*(output.cpu().numpy() for output in outputs))
+
+
+class TorchScript:
+    """A `.pt` file, run by torch on the CPU, where it was traced."""
+
+    name = "torch"
+    device = "cpu"
+
+    def __init__(self, weights: Path, device: DeviceName, threads: int | None) -> None:
+        import torch
+
+        if device == "cuda":
+            raise DeviceError(f"{weights} is TorchScript of the CPU: take device=cpu, or the .safetensors file")
+        _torch_device("cpu", threads)
+        check_graph(weights)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch.jit goes, and as yet works
+                self._module = torch.jit.load(weights, map_location="cpu")
+        except Exception as error:  # its errors share no narrower parent
+            raise _unreadable(weights, error) from error
+
+    def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        import torch
+
+        photos, inside = (torch.tensor(np.ascontiguousarray(x)) for x in (pixels, valid))
+        with torch.inference_mode():
+            return Answer(*(output.numpy() for output in self._module(photos, inside)))
+
+
+class TorchFinder:
+    """A `.safetensors` file whose network finds instances, run by torch."""
+
+    name = "torch"
+
+    def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
+        from hemline.checkpoint import load_instance_network
+
+        self.device = _torch_device(device, threads)
+        network, _ = load_instance_network(_beside(weights, metadata, ".safetensors"))
+        self.find = _on(network, self.device).find
+
+
+def _torch_device(device: DeviceName, threads: int | None) -> str:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("runtime torch sees no GPU: take device=cpu, or install a torch build for your GPU")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _on(network: M, device: str) -> M:
+    import torch
+
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def _graph(weights: Path, metadata: Metadata, *suffixes: str) -> Path:
+    graph = _beside(weights, metadata, *suffixes)
+    check_graph(graph)
+    return graph
+
+
+def _beside(weights: Path, metadata: Metadata, *suffixes: str) -> Path:
+    """A form of the weights that ends in one of these: the file itself, or the one beside it with the first of them."""
+    if weights.suffix.lower() in suffixes:
+        return weights
+    suffix = suffixes[0]
+    other = weights.with_suffix(suffix)
+    repair = f"hemline export {weights} writes it" if suffix == ".onnx" else f"put {other.name} there"
+    if not other.is_file():
+        raise WeightsError(f"{weights}: no {suffix} file lies beside it; {repair}")
+    beside = read_metadata(other)
+    same = beside.weights_sha256 == metadata.weights_sha256 and beside.precision == metadata.precision
+    if not metadata.weights_sha256 or not same:
+        raise WeightsError(f"{other} holds other weights than {weights.name}; {repair}")
+    return other
+
+
+def _unreadable(graph: Path, error: Exception) -> WeightsError:
+    reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+    return WeightsError(f"{graph}: the graph cannot be run, copy or export it again ({reason})")

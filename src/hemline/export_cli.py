@@ -1,0 +1,73 @@
+"""`hemline export`: a thin command over `hemline.export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hemline._choices import FormName, named_paths
+from hemline._exits import clean_exit, needs_train
+from hemline.data_commands.cli import FLAG
+from hemline.errors import ConfigError
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint, or `default`.")],
+    to: Annotated[
+        FormName, typer.Option(help="`onnx` for any runtime, `openvino` for CPUs, `torchscript` for C++ with torch.")
+    ] = FormName.ONNX,
+    int8: Annotated[
+        bool, typer.Option("--int8", metavar=FLAG, help="Quantise it, for `openvino`; needs --photos, and NNCF.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where it goes; else beside the checkpoint, with its name.")
+    ] = None,
+    photos: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PHOTOS",
+            help="A file, folder or glob to try the graph on, and to calibrate int8 with; several times for several.",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="A labelled dataset to score int8 on beside the checkpoint's graph."),
+    ] = None,
+) -> None:
+    """Write what runs without torch, or without this code; refuse it where it answers otherwise than the checkpoint.
+
+    - `hemline export runs/mine/best.safetensors`
+    - `hemline export default --to openvino --int8 --photos shop/ --out street.int8.xml`
+    """
+    with clean_exit(), needs_train("export"):
+        from hemline import console
+        from hemline.export import export as write_graph
+        from hemline.export_report import drift_table, figures_table, summary
+        from hemline.runtime import weights_file
+
+        if weights == "default" and out is None:
+            raise ConfigError("default stands for the weights in the package, so say where the graph goes: --out FILE")
+        if data and not int8:
+            raise ConfigError("--data scores what --int8 loses; other graphs answer as the checkpoint does")
+        sets = named_paths(data or [])
+        checkpoint = weights_file(weights, ".safetensors")
+        done = write_graph(checkpoint, out, to=to.value, int8=int8, photos=photos or [])
+        for line in summary(done):
+            console.note(line)
+        if int8:
+            console.show_tables([drift_table(done.drift)])
+        if sets:
+            from hemline.evaluate import evaluate as measure
+
+            with console.Counter() as counter:
+                before, after = (
+                    measure(file, sets, transplant=False, instances=False, device="cpu", progress=counter)
+                    for file in (checkpoint, done.path)
+                )
+            console.show_tables([figures_table(before, after)])
+        console.plain(str(done.path))
