@@ -1,0 +1,191 @@
+"""The graph for phones and browsers: it places photos as `place` does and answers as `Tagger` does."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from hemline import web
+from hemline.errors import ConfigError, WeightsError
+from hemline.metadata import Metadata, read_metadata
+from hemline.photo import place, read_photo
+from hemline.predict import demo_photo
+from hemline.result import Result
+from hemline.runtime import default_weights
+from hemline.tagger import Tagger
+from hemline.web import WebAnswer, WebSession, write_web
+from hemline.web_graph import attributes_of, web_graph
+from tests.exported import copied
+
+SIZES = ((1, 1), (1, 300), (300, 1), (2, 5), (64, 96), (63, 97), (640, 20), (20, 640), (700, 900), (130, 100))
+
+
+def photo_of(height: int, width: int) -> NDArray[np.uint8]:
+    random = np.random.default_rng(height * 1000 + width)
+    coarse = random.integers(0, 256, (-(-height // 16), -(-width // 16), 3))
+    noise = random.integers(-20, 21, (height, width, 3))
+    return (coarse.repeat(16, 0).repeat(16, 1)[:height, :width] + noise).clip(0, 255).astype(np.uint8)
+
+
+class Small(NamedTuple):
+    tagger: Tagger
+    core: onnx.ModelProto
+    web: onnx.ModelProto
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A tagger of the small network, and the web graph of the same."""
+    path = copied(tmp_path_factory.mktemp("small")).with_suffix(".onnx")
+    return Small(Tagger.load(path, runtime="onnxruntime"), onnx.load(path), web_graph(onnx.load(path), read_metadata(path)))
+
+
+def test_standard_operators_alone(small: Small) -> None:
+    model = small.web
+    onnx.checker.check_model(model, full_check=True)
+    assert {(opset.domain, opset.version) for opset in model.opset_import} == {("", 18)}
+    assert {node.domain for node in model.graph.node} == {""}
+    shapes = {
+        value.name: (value.type.tensor_type.elem_type, [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim])
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "photo": (TensorProto.UINT8, ["height", "width", "channels"]),
+        "masks": (TensorProto.UINT8, [1, "mask_height", "mask_width"]),
+        "found": (TensorProto.UINT8, [27]),
+        "scores": (TensorProto.FLOAT, [27]),
+        "boxes": (TensorProto.FLOAT, [27, 4]),
+        "attributes": (TensorProto.UINT8, [28, 29]),
+        "attribute_scores": (TensorProto.FLOAT, [28, 29]),
+    }
+    halves = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16]
+    assert halves
+    assert not [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) > 8192]
+
+
+def test_photos_are_placed_as_elsewhere(small: Small) -> None:
+    """Scaled up and down, at odd sizes: one level of rounding apart, and none where it is only shrunk to a half."""
+    tagger, _, model = small
+    seen = onnx.ModelProto()
+    seen.CopyFrom(model)
+    del seen.graph.output[:]
+    for name in ("network_pixels", "network_valid"):
+        seen.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
+    session = WebSession(seen.SerializeToString())._session
+    for size in SIZES:
+        photo = photo_of(*size)
+        pixels, valid = session.run(None, {"photo": photo})
+        canvas = place(photo, tagger.metadata.canvas)
+        assert np.array_equal(valid[0], canvas.valid), size
+        assert np.abs(pixels[0].astype(int) - canvas.pixels).max() <= 1, size
+
+
+def decisions(result: Result) -> tuple[dict[str, str], set[tuple[str, ...]], set[tuple[str, str]]]:
+    garments = {g.category: g.found_by for g in result.garments_and_parts}
+    attributes = {(g.category, x.group, x.label) for g in result.garments_and_parts for x in g.attributes}
+    return garments, attributes, {(x.group, x.label) for x in result.labels if x.group != "category"}
+
+
+def in_words(answer: WebAnswer, metadata: Metadata) -> tuple[dict[str, str], set[tuple[str, ...]], set[tuple[str, str]]]:
+    names = [c.name for c in metadata.labels.categories]
+    labels = attributes_of(metadata.labels)
+    garments = {names[k]: ["mask", "label"][answer.found[k] - 1] for k in np.flatnonzero(answer.found)}
+    rows = np.argwhere(answer.attributes[1:])
+    attributes = {(names[k], labels[a].group, labels[a].name) for k, a in rows}
+    return garments, attributes, {(labels[a].group, labels[a].name) for a in np.flatnonzero(answer.attributes[0])}
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
+def test_decisions_are_those_of_the_tagger(small: Small, shift: float) -> None:
+    """On photos of the canvas's own size nothing is scaled, so that every decision must agree, down to the last label.
+
+    Thresholds of masks are raised, which leaves more and more to the labels, and some are never or always passed.
+    """
+    tagger, core, _ = small
+    metadata = tagger.metadata
+    masks = 1 / (1 + np.exp(-(np.log(np.divide(metadata.mask_thresholds, np.subtract(1, metadata.mask_thresholds))) + shift)))
+    masks[3] = 1.0
+    labels = np.random.default_rng(3).uniform(0.05, 0.95, metadata.labels.num_labels).round(3)
+    labels[[0, 40]], labels[[1, 41]] = 0.0, 1.0
+    changed = replace(metadata, mask_thresholds=tuple(masks.tolist()), label_thresholds=tuple(labels.tolist()))
+    here = Tagger(tagger.runtime, changed)
+    graph = web_graph(core, changed)
+    session = WebSession(graph.SerializeToString())
+    by_label, by_mask, said = 0, 0, 0
+    for seed in range(6):
+        photo = photo_of(*metadata.canvas) if seed == 0 else np.roll(photo_of(64, 96), 11 * seed, axis=(0, 1))
+        want, got = here(photo), session(photo)
+        mine, words = decisions(want), in_words(got, changed)
+        small_ones = {g.category for g in want.garments_and_parts if 0 < g.area < 0.02}
+        if small_ones or set(mine[0]) - set(words[0]):                 # speckles are cleaned in the one alone
+            continue
+        assert words == mine
+        by_label += sum(kind == "label" for kind in mine[0].values())
+        by_mask += sum(kind == "mask" for kind in mine[0].values())
+        said += len(mine[1]) + len(mine[2])
+    assert said if by_mask else by_label
+
+
+@pytest.fixture(scope="module")
+def package() -> WebSession:
+    """The web graph of the weights in the package."""
+    path = default_weights()
+    return WebSession(web_graph(onnx.load(path), read_metadata(path)).SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied(tmp_path_factory.mktemp("written"), ".safetensors")
+
+
+def test_a_graph_that_answers_otherwise_is_not_written(
+    small: Small, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(core: onnx.ModelProto, metadata: Metadata) -> onnx.ModelProto:
+        return web_graph(core, replace(metadata, label_thresholds=(0.0,) * metadata.labels.num_labels))
+
+    monkeypatch.setattr(web, "to_onnx", lambda *_: small.core)
+    monkeypatch.setattr(web, "web_graph", wrong)
+    out = tmp_path / "small.onnx"
+    with pytest.raises(WeightsError, match=r"small: on 1 of 1 photos the web graph answers otherwise.*nothing is"):
+        write_web(written, out)
+    assert not list(out.parent.iterdir())
+
+
+def test_what_is_written(
+    small: Small, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "to_onnx", lambda *_: small.core)
+    monkeypatch.setattr(web, "MAX_SCORE", 0.3)                         # random weights make much of a level of grey
+    monkeypatch.setattr(web, "MAX_PIXELS", 0.3)
+    monkeypatch.setattr(web, "SMALL", 0.3)
+    done = write_web(written)
+    assert done.path == written.with_suffix(".web.onnx")
+    words = json.loads(done.path.with_suffix(".json").read_text(encoding="utf-8"))
+    metadata = read_metadata(written)
+    carried = {pair.key: pair.value for pair in onnx.load(done.path).metadata_props}
+    assert json.loads(carried["hemline.web"]) == words
+    assert [x["name"] for x in words["categories"]] == [c.name for c in metadata.labels.categories]
+    assert [x["name"] for x in words["attributes"]] == [x.name for x in attributes_of(metadata.labels)]
+    assert words["canvas"] == {"height": 64, "width": 96}
+    assert len(words["layers"]) == len(metadata.layers)
+    with pytest.raises(ConfigError, match="name it small.onnx"):
+        write_web(written, tmp_path / "small.tflite")
+    with pytest.raises(WeightsError, match="not weights of Hemline"):
+        Tagger.load(done.path)
+
+
+def test_the_demo_photo_by_the_weights_in_the_package(package: WebSession) -> None:
+    drift = web.compare(package, Tagger.load(runtime="onnxruntime"), demo_photo())
+    assert drift.problems == []
+    assert drift.pixels < 0.01
+    photo = read_photo(demo_photo())
+    alpha = np.full((*photo.shape[:2], 1), 7, np.uint8)
+    for one, other in zip(package(photo), package(np.concatenate([photo, alpha], 2)), strict=True):
+        assert np.array_equal(one, other)
