@@ -9,14 +9,15 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hemline import web
 from hemline.errors import ConfigError, WeightsError
+from hemline.labels import load_label_space
 from hemline.metadata import Metadata, read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo
-from hemline.result import Result
+from hemline.result import Result, read_answer
 from hemline.runtime import default_weights
 from hemline.tagger import Tagger
 from hemline.web import WebAnswer, WebSession, write_web
@@ -189,3 +190,65 @@ def test_the_demo_photo_by_the_weights_in_the_package(package: WebSession) -> No
     alpha = np.full((*photo.shape[:2], 1), 7, np.uint8)
     for one, other in zip(package(photo), package(np.concatenate([photo, alpha], 2)), strict=True):
         assert np.array_equal(one, other)
+
+
+def stand_in(masks: NDArray[np.float32], labels: NDArray[np.float32], canvas: tuple[int, int]) -> onnx.ModelProto:
+    """A network that answers the same to every photo."""
+    values = {"masks": masks[None], "labels": labels[None]}
+    nodes = [helper.make_node("Identity", [f"{name}_value"], [name]) for name in values]
+    inputs = [
+        helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, *canvas, 3]),
+        helper.make_tensor_value_info("valid", TensorProto.UINT8, [1, *canvas]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape) for name, value in values.items()]
+    constants = [numpy_helper.from_array(value, f"{name}_value") for name, value in values.items()]
+    graph = helper.make_graph(nodes, "stand_in", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize("wordless", [False, True])
+@pytest.mark.parametrize("space", ["fashionpedia", "street"])
+def test_parts_lie_on_garments_and_spaces_may_have_no_attributes(space: str, wordless: bool) -> None:
+    """Large blocks of logits: masks, boxes, scores and words are those of `read_answer`, in every layer."""
+    labels = load_label_space(space)
+    labels = replace(labels, groups=()) if wordless else labels
+    metadata = Metadata(
+        name=space,
+        labels=labels,
+        canvas=(64, 96),
+        mask_thresholds=(0.4,) * labels.num_masks,
+        label_thresholds=(0.6,) * labels.num_labels,
+    )
+    photo = photo_of(64, 48)
+    garments = 0
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        masks = random.normal(-3, 2.5, (labels.num_masks, 4, 6)).repeat(4, 1).repeat(4, 2).astype(np.float32)
+        logits = random.normal(0, 2, (1 + labels.num_masks, labels.num_labels)).astype(np.float32)
+        got = WebSession(web_graph(stand_in(masks, logits, (64, 96)), metadata).SerializeToString())(photo)
+        frame = place(photo, metadata.canvas).frame
+        want = read_answer(masks, logits, metadata.canvas, frame, metadata, photo, name="photo")
+        assert got.masks.shape == (len(metadata.layers), 64, 48)
+        assert in_words(got, metadata) == decisions(want)
+        for garment in want.garments_and_parts:
+            k = labels.find(garment.category).index
+            held = (got.masks == 1 + k).any(0)
+            assert got.scores[k] == pytest.approx(garment.score, abs=0.01)
+            if garment.found_by == "mask":
+                assert (held != garment.mask).mean() < 0.01             # speckles are cleaned in the one alone
+                if (held == garment.mask).all():
+                    garments += 1
+                    assert got.boxes[k] * [48, 64, 48, 64] == pytest.approx(garment.box)
+                    assert got.scores[k] == pytest.approx(garment.score, abs=1e-4)
+            else:
+                garments += 1
+                assert not got.boxes[k].any()
+                assert not (got.masks == 1 + k).any()
+    assert garments > 20
+
+
+def test_the_docs_show_what_the_tests_run() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    shown = (docs / "phones.md").read_text(encoding="utf-8")
+    for name in ("hemline.js", "index.html"):
+        assert (docs / "web" / name).read_text(encoding="utf-8").rstrip() in shown

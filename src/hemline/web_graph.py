@@ -85,7 +85,8 @@ def _constants(metadata: Metadata) -> dict[str, NDArray[Any]]:
         alike |= inside[:, None] & inside
     np.fill_diagonal(alike, False)
     constants: dict[str, NDArray[Any]] = {
-        "zero": _whole(0), "one": _whole(1), "two": _whole(2), "three": _whole(3), "four": _whole(4), "minus_one": _whole(-1),
+        "zero": _whole(0), "one": _whole(1), "two": _whole(2), "three": _whole(3), "four": _whole(4),
+        "minus_one": _whole(-1),
         "first": np.array(0, np.int64), "step": np.array(1, np.int64),
         "zero_f": np.array(0, np.float32), "one_f": np.array(1, np.float32), "half": np.array(0.5, np.float32),
         "one_f_1d": np.array([1], np.float32), "next_to_end": _whole(categories + 2),
@@ -98,10 +99,12 @@ def _constants(metadata: Metadata) -> dict[str, NDArray[Any]]:
         "label_thresholds": _finite(metadata.label_thresholds), "shown": shown, "alike": alike,
         "shown_class": np.concatenate([shown, np.zeros(classes + 1 - categories, np.bool_)]),
         "attribute_channels": np.array([x.index for x in labels], np.int64),
-        "carried": np.array([[name in x.carried_by for x in labels] for name in names]).reshape(categories, -1),
-        "free": np.array([[not x.carried_by for x in labels]]).reshape(1, -1),
-        "many": np.array([[g.choice == "many" for g in groups for _ in g.labels]]).reshape(1, -1),
-        "member": np.array([[x.group == g.name for x in labels] for g in groups]).reshape(1, len(groups), -1),
+        "carried": np.array([[name in x.carried_by for x in labels] for name in names], np.bool_),
+        "free": np.array([[not x.carried_by for x in labels]], np.bool_),
+        "many": np.array([[g.choice == "many" for g in groups for _ in g.labels]], np.bool_),
+        "member": np.array([[x.group == g.name for x in labels] for g in groups], np.bool_).reshape(
+            1, len(groups), len(labels)
+        ),
         "group_of": np.array([i for i, g in enumerate(groups) for _ in g.labels], np.int64),
     }  # fmt: skip
     thresholds = _finite(metadata.mask_thresholds)
