@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from hemline import web
+from hemline._regions import logit, sigmoid
 from hemline.errors import ConfigError, WeightsError
 from hemline.labels import load_label_space
 from hemline.metadata import Metadata, read_metadata
@@ -44,7 +45,8 @@ class Small(NamedTuple):
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A tagger of the small network, and the web graph of the same."""
     path = copied(tmp_path_factory.mktemp("small")).with_suffix(".onnx")
-    return Small(Tagger.load(path, runtime="onnxruntime"), onnx.load(path), web_graph(onnx.load(path), read_metadata(path)))
+    metadata = read_metadata(path)
+    return Small(Tagger.load(path, runtime="onnxruntime"), onnx.load(path), web_graph(onnx.load(path), metadata))
 
 
 def test_standard_operators_alone(small: Small) -> None:
@@ -52,9 +54,10 @@ def test_standard_operators_alone(small: Small) -> None:
     onnx.checker.check_model(model, full_check=True)
     assert {(opset.domain, opset.version) for opset in model.opset_import} == {("", 18)}
     assert {node.domain for node in model.graph.node} == {""}
+    tensors = {value.name: value.type.tensor_type for value in (*model.graph.input, *model.graph.output)}
     shapes = {
-        value.name: (value.type.tensor_type.elem_type, [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim])
-        for value in (*model.graph.input, *model.graph.output)
+        name: (tensor.elem_type, [d.dim_param or d.dim_value for d in tensor.shape.dim])
+        for name, tensor in tensors.items()
     }
     assert shapes == {
         "photo": (TensorProto.UINT8, ["height", "width", "channels"]),
@@ -87,13 +90,17 @@ def test_photos_are_placed_as_elsewhere(small: Small) -> None:
         assert np.abs(pixels[0].astype(int) - canvas.pixels).max() <= 1, size
 
 
-def decisions(result: Result) -> tuple[dict[str, str], set[tuple[str, ...]], set[tuple[str, str]]]:
-    garments = {g.category: g.found_by for g in result.garments_and_parts}
+Decisions = tuple[dict[str, str], set[tuple[str, str, str]], set[tuple[str, str]]]
+"""How each garment was found, its attributes, those of the photo."""
+
+
+def decisions(result: Result) -> Decisions:
+    garments: dict[str, str] = {g.category: g.found_by for g in result.garments_and_parts}
     attributes = {(g.category, x.group, x.label) for g in result.garments_and_parts for x in g.attributes}
     return garments, attributes, {(x.group, x.label) for x in result.labels if x.group != "category"}
 
 
-def in_words(answer: WebAnswer, metadata: Metadata) -> tuple[dict[str, str], set[tuple[str, ...]], set[tuple[str, str]]]:
+def in_words(answer: WebAnswer, metadata: Metadata) -> Decisions:
     names = [c.name for c in metadata.labels.categories]
     labels = attributes_of(metadata.labels)
     garments = {names[k]: ["mask", "label"][answer.found[k] - 1] for k in np.flatnonzero(answer.found)}
@@ -110,7 +117,7 @@ def test_decisions_are_those_of_the_tagger(small: Small, shift: float) -> None:
     """
     tagger, core, _ = small
     metadata = tagger.metadata
-    masks = 1 / (1 + np.exp(-(np.log(np.divide(metadata.mask_thresholds, np.subtract(1, metadata.mask_thresholds))) + shift)))
+    masks = sigmoid(logit(metadata.mask_thresholds) + shift)
     masks[3] = 1.0
     labels = np.random.default_rng(3).uniform(0.05, 0.95, metadata.labels.num_labels).round(3)
     labels[[0, 40]], labels[[1, 41]] = 0.0, 1.0
@@ -176,7 +183,7 @@ def test_what_is_written(
     assert [x["name"] for x in words["attributes"]] == [x.name for x in attributes_of(metadata.labels)]
     assert words["canvas"] == {"height": 64, "width": 96}
     assert len(words["layers"]) == len(metadata.layers)
-    with pytest.raises(ConfigError, match="name it small.onnx"):
+    with pytest.raises(ConfigError, match=r"name it small\.onnx"):
         write_web(written, tmp_path / "small.tflite")
     with pytest.raises(WeightsError, match="not weights of Hemline"):
         Tagger.load(done.path)
@@ -188,8 +195,8 @@ def test_the_demo_photo_by_the_weights_in_the_package(package: WebSession) -> No
     assert drift.pixels < 0.01
     photo = read_photo(demo_photo())
     alpha = np.full((*photo.shape[:2], 1), 7, np.uint8)
-    for one, other in zip(package(photo), package(np.concatenate([photo, alpha], 2)), strict=True):
-        assert np.array_equal(one, other)
+    with_alpha = package(np.concatenate([photo, alpha], 2))._asdict()
+    assert all(np.array_equal(value, with_alpha[name]) for name, value in package(photo)._asdict().items())
 
 
 def stand_in(masks: NDArray[np.float32], labels: NDArray[np.float32], canvas: tuple[int, int]) -> onnx.ModelProto:

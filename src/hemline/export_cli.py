@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,6 +11,9 @@ from hemline._choices import FormName, named_paths
 from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hemline.export import Form
 
 app = typer.Typer()
 
@@ -72,7 +75,7 @@ def export(
             )
             console.plain(str(web.path))
             return
-        done = write_graph(checkpoint, out, to=to.value, int8=int8, photos=photos or [])
+        done = write_graph(checkpoint, out, to=cast("Form", to.value), int8=int8, photos=photos or [])
         for line in summary(done):
             console.note(line)
         if int8:

@@ -129,7 +129,7 @@ def write_web(
     """
     out = Path(checkpoint).with_suffix(".web.onnx") if out is None else Path(out)
     if out.suffix.lower() != ".onnx":
-        raise ConfigError(f"{out}: what phones and browsers read ends in .onnx; name it {out.with_suffix('.onnx').name}")
+        raise ConfigError(f"{out}: what phones and browsers read ends in .onnx: name it {out.stem}.onnx")
     network, metadata = load_network(checkpoint, head=head)
     network.load_state_dict(halve(network.state_dict()))
     if metadata.labels.num_masks > 255:
@@ -146,8 +146,8 @@ def write_web(
     if len(odd) > MAX_ODD * len(paths):
         path, problems = odd[0]
         raise WeightsError(
-            f"{metadata.name}: on {len(odd)} of {len(paths)} photos the web graph answers otherwise than the checkpoint, "
-            f"the first {path}: {'; '.join(problems)}; nothing is written"
+            f"{metadata.name}: on {len(odd)} of {len(paths)} photos the web graph answers otherwise than the "
+            f"checkpoint, the first {path}: {'; '.join(problems)}; nothing is written"
         )
     with ExitStack() as stack:
         graph, names = (stack.enter_context(whole_file(path)) for path in (out, out.with_suffix(".json")))
