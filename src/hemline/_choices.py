@@ -82,6 +82,7 @@ class FormName(StrEnum):
     ONNX = "onnx"
     OPENVINO = "openvino"
     TORCHSCRIPT = "torchscript"
+    WEB = "web"
 
 
 def named_paths(pairs: list[str]) -> dict[str, Path | None]:

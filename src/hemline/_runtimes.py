@@ -77,12 +77,7 @@ class OnnxRuntime:
     dtype = "f32"
 
     def __init__(self, weights: Path, metadata: Metadata, device: DeviceName, threads: int | None) -> None:
-        # As it comes, from 1.29 on, importing it gives this machine an id under ~/.cache and reports to Microsoft.
-        # https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime  # type: ignore[import-untyped]  # onnxruntime ships no types
-
-        onnxruntime.disable_telemetry_events()  # where the caller imported it before, and on Windows
+        onnxruntime = import_onnxruntime()
         graph = _graph(weights, metadata, ".onnx")
         providers: list[Any] = ["CPUExecutionProvider"]
         if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -166,6 +161,21 @@ class TorchFinder:
         self.device = _torch_device(device, threads)
         network, _ = load_instance_network(_beside(weights, metadata, ".safetensors"))
         self.find = _on(network, self.device).find
+
+
+def import_onnxruntime() -> Any:  # noqa: ANN401  a module
+    """ONNX Runtime, that reports to nobody.
+
+    Raises:
+        ModuleNotFoundError: it is not here.
+    """
+    # As it comes, from 1.29 on, importing it gives this machine an id under ~/.cache and reports to Microsoft.
+    # https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # type: ignore[import-untyped]  # onnxruntime ships no types
+
+    onnxruntime.disable_telemetry_events()  # where the caller imported it before, and on Windows
+    return onnxruntime
 
 
 def _torch_device(device: DeviceName, threads: int | None) -> str:

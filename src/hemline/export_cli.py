@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,9 @@ from hemline._exits import clean_exit, needs_train
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError
 
+if TYPE_CHECKING:
+    from hemline.export import Form
+
 app = typer.Typer()
 
 
@@ -19,7 +22,11 @@ app = typer.Typer()
 def export(
     weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint, or `default`.")],
     to: Annotated[
-        FormName, typer.Option(help="`onnx` for any runtime, `openvino` for CPUs, `torchscript` for C++ with torch.")
+        FormName,
+        typer.Option(
+            help="`onnx` for any runtime, `openvino` for CPUs, `torchscript` for C++ with torch, `web` for phones and "
+            "browsers."
+        ),
     ] = FormName.ONNX,
     int8: Annotated[
         bool, typer.Option("--int8", metavar=FLAG, help="Quantise it, for `openvino`; needs --photos, and NNCF.")
@@ -56,7 +63,19 @@ def export(
             raise ConfigError("--data scores what --int8 loses; other graphs answer as the checkpoint does")
         sets = named_paths(data or [])
         checkpoint = weights_file(weights, ".safetensors")
-        done = write_graph(checkpoint, out, to=to.value, int8=int8, photos=photos or [])
+        if to is FormName.WEB:
+            if int8:
+                raise ConfigError("--int8 is for OpenVINO, which alone runs it faster: use --to openvino, not web")
+            from hemline.web import write_web
+
+            web = write_web(checkpoint, out, photos=photos or [])
+            console.note(
+                f"on {web.photos} photos, {web.pixels:.2%} of the pixels change their category, a score by "
+                f"{web.score:.2g}, and {web.odd} photos are answered otherwise"
+            )
+            console.plain(str(web.path))
+            return
+        done = write_graph(checkpoint, out, to=cast("Form", to.value), int8=int8, photos=photos or [])
         for line in summary(done):
             console.note(line)
         if int8:
