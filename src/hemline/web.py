@@ -202,6 +202,7 @@ class _Checkpoint:
 
     name = "torch"
     device = "cpu"
+    dtype = "f32"
 
     def __init__(self, network: Network) -> None:
         self._network = network
