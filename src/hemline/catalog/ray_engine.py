@@ -56,7 +56,7 @@ class RayCrew:
         """Answer chunks, as `Crew.run` does.
 
         Raises:
-            HemlineError: the actors cannot begin, or the cluster is lost.
+            HemlineError: the work cannot begin, or the cluster is lost.
         """
         from ray import data
         from ray.exceptions import RayError
@@ -80,7 +80,10 @@ class RayCrew:
             run = uuid4().hex
             try:
                 for batch in answers.iter_batches(batch_size=1, batch_format="pyarrow"):
-                    yield from pickle.loads(batch["answers"][0].as_py())
+                    said = pickle.loads(batch["answers"][0].as_py())
+                    if isinstance(said, HemlineError):
+                        raise said
+                    yield from said
             except RayError as error:
                 raise HemlineError(f"engine ray: {_cause(error)}") from error
 
@@ -91,13 +94,16 @@ class _Actor:
     def __init__(self, make: bytes, variables: dict[str, str], run: str) -> None:
         os.environ.update(variables)
         self._make: Callable[[], Work] = pickle.loads(make)
-        self._variables = variables
-        self._work = self._make()
-        self._run = run
+        self._variables, self._run = variables, run
+        self._work: Work | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         chunk: Chunk = pickle.loads(batch["chunk"][0].as_py())
         number = batch["number"][0].as_py()
+        try:
+            self._work = self._work or self._make()
+        except HemlineError as error:                    # Ray would begin again and again
+            return pa.table({"number": [number], "answers": [pickle.dumps(error)]})
         begun = Path(tempfile.gettempdir(), f"hemline-{self._run}-{number}")  # elsewhere, it is tried once more
         try:
             begun.touch(exist_ok=False)
