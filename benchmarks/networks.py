@@ -54,8 +54,8 @@ NOTES = """
 - **Time** of one photo on a CPU, in multiples of `{default}`'s: {time}
 - **Networks without a stride** find garments one by one. They are counted and timed where they look at as many boxes
   and draw as many masks as they may; a photo of a few garments costs far less.
-- **Graphs**: `hemline export` writes every network but {torch_alone}, which run on torch
-  alone: how many boxes a photo keeps is known only when it is read ([why](export.md#networks)).
+- **Graphs**: `hemline export` writes every network but {torch_alone}.
+  These run on torch alone: how many boxes a photo keeps is known only when it is read ([why](export.md#networks)).
 - **Mean IoU**: {budget}
 
 Written by `uv run benchmarks/networks.py`.
