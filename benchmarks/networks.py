@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ NOTES = """
 - **Time** of one photo on a CPU, in multiples of `{default}`'s: {time}
 - **Networks without a stride** find garments one by one. They are counted and timed where they look at as many boxes
   and draw as many masks as they may; a photo of a few garments costs far less.
+- **Graphs**: `hemline export` writes every network but {torch_alone}.
+  These run on torch alone: how many boxes a photo keeps is known only when it is read ([why](export.md#networks)).
 - **Mean IoU**: {budget}
 
 Written by `uv run benchmarks/networks.py`.
@@ -212,9 +214,15 @@ def page(networks: list[Facts], results: Results) -> str:
         classes=networks[0].num_classes,
         default=DEFAULT,
         time=_conditions(results["time"]),
+        torch_alone=_and(name for name, head in HEADS.items() if issubclass(head, InstanceHead)),
         budget=_budget(results["accuracy"]),
     )
     return OPENING + "".join(rows) + notes
+
+
+def _and(names: Iterable[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}"
 
 
 def _conditions(timed: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from hemline.checkpoint import load, load_network, save
-from hemline.errors import ConfigError, WeightsError
+from hemline.errors import ConfigError, UnwritableError, WeightsError
 from hemline.export import export
 from hemline.graphs import to_onnx
 from hemline.heads import Dense
@@ -84,6 +84,7 @@ def test_openvino_folds_batch_norms_and_casts_away(checkpoint: Path) -> None:
     assert kinds.count("Eltwise") < 20, "scale and shift of a batch norm would stand here"
 
 
+@pytest.mark.slow
 def test_nothing_is_said_while_a_graph_is_written(
     checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,7 +150,7 @@ def test_bad_paths_get_a_sentence(checkpoint: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(WeightsError, match=r"need a \.safetensors file"):
         export(checkpoint.with_suffix(".onnx"))
     monkeypatch.setattr("hemline.export.to_onnx", lambda *_: onnx.ModelProto())
-    with pytest.raises(WeightsError, match=r"none.*cannot be written"):
+    with pytest.raises(UnwritableError, match=r"none.*cannot be written"):
         export(checkpoint, tmp_path / "none" / "graph.onnx")
 
 

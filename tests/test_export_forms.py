@@ -1,9 +1,13 @@
 """OpenVINO's and TorchScript's files: what they say, how they answer, and what is refused; drift; what int8 keeps."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from shutil import copy
 
 import numpy as np
+import onnx
 import pytest
 
 from hemline.drift import EXACT, INT8, measure
@@ -22,10 +26,12 @@ FORMS = {"openvino": "small.xml", "torchscript": "small.pt"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = copied(tmp_path_factory.mktemp("forms"))
-    for to, name in FORMS.items():
-        done = export(checkpoint, to=to)  # type: ignore[arg-type]
-        assert done.path == checkpoint.with_name(name)
-        assert done.drift.photos == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hemline.export.to_onnx", lambda *_: onnx.load(checkpoint.with_suffix(".onnx")))  # as it was made
+        for to, name in FORMS.items():
+            done = export(checkpoint, to=to)  # type: ignore[arg-type]
+            assert done.path == checkpoint.with_name(name)
+            assert done.drift.photos == 1
     return checkpoint.parent
 
 
@@ -80,7 +86,7 @@ def test_what_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:
     checkpoint = folder / "small.safetensors"
     with pytest.raises(ConfigError, match="--int8 is for OpenVINO"):
         export(checkpoint, tmp_path / "w.onnx", int8=True)
-    with pytest.raises(ConfigError, match=r"needs 40 or more .* names 1 that can be read"):
+    with pytest.raises(ConfigError, match=r"needs 40 or more .* with --photos, for 0 is too few"):
         export(checkpoint, tmp_path / "w.xml", to="openvino", int8=True)
     (tmp_path / "no.jpg").write_bytes(b"no photo")
     with pytest.raises(PhotoError, match=r"--photos: none can be read; .*no\.jpg"):
@@ -145,3 +151,48 @@ def test_int8_quantises_convolutions_and_leaves_what_decides_in_floats(
     copy(folder / "small.onnx", tmp_path / "small.int8.onnx")
     with pytest.raises(WeightsError, match="holds other weights"):
         open_runtime(out, metadata, runtime="onnxruntime")
+
+
+ALONE = """
+import os, sys
+
+def listen(event, args):
+    if event.startswith("socket.") and event != "socket.__new__":
+        print("looked up", event, args, flush=True)
+        os._exit(3)
+
+sys.addaudithook(listen)
+from pathlib import Path
+from hemline.graphs import write_openvino
+from hemline.metadata import read_metadata
+from hemline.photo import place
+from hemline.quantize import quantize
+import numpy as np
+
+graph, out = Path(sys.argv[1]), Path(sys.argv[2])
+metadata = read_metadata(graph)
+canvases = [place(np.full((64, 64, 3), 60 * i, np.uint8), metadata.canvas) for i in range(4)]
+write_openvino(quantize(graph, canvases), out, metadata)
+assert "nncf" in sys.modules
+"""
+
+
+@pytest.mark.slow
+def test_quantising_looks_nothing_up_and_leaves_nothing_at_home(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    home = tmp_path / "home"
+    home.mkdir()
+    quieting = ("CI", "TF_BUILD", "JENKINS_URL", "GITHUB_ACTIONS", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    environment = {key: value for key, value in os.environ.items() if key not in quieting}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(folder / "small.onnx"), str(tmp_path / "q.xml")],
+        env={**environment, "HOME": str(home), "LOCALAPPDATA": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert not [str(path.relative_to(home)) for path in home.rglob("*")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "q.bin", "q.xml"]

@@ -8,7 +8,7 @@ import torch
 
 from hemline.drift import EXACT, measure
 from hemline.graphs import to_onnx
-from hemline.heads import HEADS
+from hemline.heads import HEADS, InstanceHead
 from hemline.labels import load_label_space
 from hemline.metadata import Metadata
 from hemline.model import build, build_instances
@@ -17,8 +17,8 @@ from hemline.photo import place
 from hemline.runtime import Answer, open_runtime
 
 CANVAS = (96, 64)
-BRANCHES = "how many boxes a photo keeps is known when it is read, and torchvision's NMS branches on it"
-NO_GRAPH = {"mask_rcnn": BRANCHES, "deepmac": BRANCHES, "attribute_mask_rcnn": BRANCHES}
+NO_GRAPH = [name for name, head in HEADS.items() if issubclass(head, InstanceHead)]
+"""How many boxes a photo keeps is known when it is read, and torchvision's NMS branches on it."""
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_a_network_answers_as_a_graph(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NO_GRAPH)
 def test_the_others_are_none_still(name: str) -> None:
-    """Where this fails, torch has learnt to trace them: take them out of `NO_GRAPH` and of docs/networks.md."""
+    """Where this fails, torch has learnt to trace them: say so in benchmarks/networks.py and docs/export.md."""
     network = build_instances(recipe(name, ["labels=outfit5"]), load_label_space("outfit5"), trunk_weights=False).eval()
     pixels, valid = torch.zeros(2, *CANVAS, 3, dtype=torch.uint8), torch.ones(2, *CANVAS, dtype=torch.uint8)
     with pytest.raises(Exception, match="data-dependent"):

@@ -81,7 +81,7 @@ def evaluate(
     """Measure weights on labelled photos.
 
     Args:
-        weights: A `.safetensors` or `.onnx` file.
+        weights: A file of weights in any form.
         data: The folder of each dataset by its name in `hemline.data.DATASETS`; None for a set made on the fly.
         split: `validation` takes the photos that no training has seen, by the split that the weights were trained
             with; `train` the others; `test` those that a set publishes to test on; `all` every one.

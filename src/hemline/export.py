@@ -77,14 +77,15 @@ def export(
         ConfigError: the form or its file's name is none that can be written, int8 has too few photos, or NNCF is
             missing.
         PhotoError: none of the photos can be read.
-        WeightsError: the checkpoint cannot be read, the network cannot be written as a graph, the graph answers
-            otherwise than torch, or the file cannot be written.
+        WeightsError: the checkpoint cannot be read, the network cannot be written as a graph, or the graph answers
+            otherwise than torch.
+        UnwritableError: the file cannot be written.
     """
     path = _path(Path(checkpoint), None if out is None else Path(out), to, int8=int8)
     network, metadata = load_network(checkpoint, head=head)
     network.load_state_dict(halve(network.state_dict()))
     most = MOST_CALIBRATING + MOST_CHECKING if int8 else MOST_PHOTOS
-    canvases, unread = _canvases(photos, metadata.canvas, most)
+    canvases, unread = ([], ()) if int8 and not photos else _canvases(photos, metadata.canvas, most)
     calibrating, checking = split_photos(canvases) if int8 else ([], canvases)
     metadata = replace(metadata, precision="int8" if int8 else "f32")
     with _whole(path) as temporary:

@@ -14,6 +14,7 @@ from hemline.errors import ConfigError
 
 if TYPE_CHECKING:
     from hemline.export import Form
+    from hemline.report import Report
 
 app = typer.Typer()
 
@@ -43,8 +44,9 @@ def export(
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="A labelled dataset to score int8 on beside the checkpoint's graph."),
+        typer.Option(metavar="NAME=PATH", help="A labelled dataset to score int8 on, beside the checkpoint."),
     ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Of --data, at most so many photos.")] = None,
 ) -> None:
     """Write what runs without torch, or without this code; refuse it where it answers otherwise than the checkpoint.
 
@@ -53,14 +55,17 @@ def export(
     """
     with clean_exit(), needs_train("export"):
         from hemline import console
+        from hemline.evaluate import evaluate
         from hemline.export import export as write_graph
         from hemline.export_report import drift_table, figures_table, summary
         from hemline.runtime import weights_file
 
         if weights == "default" and out is None:
             raise ConfigError("default stands for the weights in the package, so say where the graph goes: --out FILE")
-        if data and not int8:
-            raise ConfigError("--data scores what --int8 loses; other graphs answer as the checkpoint does")
+        if (data or limit is not None) and not int8:
+            raise ConfigError("--data and --limit score what --int8 loses; other graphs answer as the checkpoint does")
+        if limit is not None and not data:
+            raise ConfigError("--limit is for --data: say which labelled photos, --data NAME=PATH")
         sets = named_paths(data or [])
         checkpoint = weights_file(weights, ".safetensors")
         if to is FormName.WEB:
@@ -75,18 +80,20 @@ def export(
             )
             console.plain(str(web.path))
             return
+
+        def score(file: Path) -> Report:
+            console.note(f"scoring {file.name} on labelled photos")
+            with console.Counter() as counter:
+                return evaluate(
+                    file, sets, limit=limit, transplant=False, instances=False, device="cpu", progress=counter
+                )
+
+        before = score(checkpoint) if sets else None     # first, for what is wrong with the data is soon said so
         done = write_graph(checkpoint, out, to=cast("Form", to.value), int8=int8, photos=photos or [])
         for line in summary(done):
             console.note(line)
         if int8:
             console.show_tables([drift_table(done.drift)])
-        if sets:
-            from hemline.evaluate import evaluate as measure
-
-            with console.Counter() as counter:
-                before, after = (
-                    measure(file, sets, transplant=False, instances=False, device="cpu", progress=counter)
-                    for file in (checkpoint, done.path)
-                )
-            console.show_tables([figures_table(before, after)])
+        if before is not None:
+            console.show_tables([figures_table(before, score(done.path))])
         console.plain(str(done.path))

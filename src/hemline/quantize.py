@@ -40,7 +40,7 @@ def split_photos(canvases: Sequence[Canvas], seed: int = 0) -> tuple[list[Canvas
     if len(canvases) < LEAST_PHOTOS:
         raise ConfigError(
             f"--int8 measures on photos which numbers flow through the network, and needs {LEAST_PHOTOS} or more of "
-            f"the kind that it will read; --photos names {len(canvases)} that can be read"
+            f"the kind that it will read; name them with --photos, for {len(canvases)} is too few"
         )
     order = np.random.default_rng(seed).permutation(len(canvases))
     count = min(max(len(canvases) // 4, 10), MOST_CHECKING)

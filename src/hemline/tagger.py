@@ -122,7 +122,7 @@ class Tagger:
         """Load weights and make them ready to run. Needs no network.
 
         Args:
-            weights: A `.onnx` or `.safetensors` file; the weights in the package if None.
+            weights: A file of weights in any form; those in the package if None.
             runtime: What runs the network; `auto` takes the quickest that is installed and reads these weights.
             device: `auto` takes the GPU where the runtime can use one.
             dtype: What the network computes in; see `hemline.runtime.open_runtime`.
