@@ -104,8 +104,7 @@ def remove_speckles(mask: Mask, photo_pixels: int) -> Mask:
     keep[0] = False
     if keep.sum() == len(areas) - 1:
         return mask
-    cleaned: Mask = keep[parts]
-    return cleaned
+    return _union(parts, keep)
 
 
 def fill_holes(mask: Mask, free: Mask) -> Mask:
@@ -124,15 +123,32 @@ def fill_holes(mask: Mask, free: Mask) -> Mask:
         small[border] = False
     if not small.any():
         return mask
-    filled: Mask = mask | (small[parts] & free)
+    filled: Mask = mask | (_union(parts, small) & free)
     return filled
 
 
-def _connected(mask: Mask, connectivity: Literal[4, 8]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+def _connected(
+    mask: Mask, connectivity: Literal[4, 8]
+) -> tuple[NDArray[np.floating[Any]] | NDArray[np.intp], NDArray[np.uint16] | NDArray[np.int32]]:
     """Pixels of each connected part, and the part of each pixel (H, W); part 0 is what is not the mask."""
     count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
     labels = np.asarray(parts, np.int32)
-    return np.bincount(labels.ravel(), minlength=count), labels  # a tenth of what OpenCV's own statistics take
+    if count >= 2**16 or mask.size >= 2**24:                     # more than a histogram of 16 bits can tell exactly
+        return np.bincount(labels.ravel(), minlength=count), labels
+    short = labels.astype(np.uint16)                             # a fifth of the time of the above
+    return np.asarray(cv2.calcHist([short], [0], None, [count], [0, count])).ravel(), short
+
+
+def _union(parts: NDArray[np.uint16] | NDArray[np.int32], chosen: NDArray[np.bool_]) -> Mask:
+    """The mask of the parts that are chosen, of all."""
+    numbers = np.flatnonzero(chosen).tolist()
+    if len(numbers) > 16:
+        union: Mask = chosen[parts]
+        return union
+    union = np.zeros(parts.shape, np.bool_)
+    for number in numbers:
+        union |= parts == number
+    return union
 
 
 def _is_one_part(mask: Mask) -> bool:
