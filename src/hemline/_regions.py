@@ -170,7 +170,7 @@ def _decide(
     owner = np.full(shape, NOBODY, np.int16)
     best = np.zeros(shape, np.float32)
     reach = {k: maps.reach(k) for k in contenders(maps, layer)}
-    full = np.empty((1, *shape), np.float32)
+    full, number = np.empty((1, *shape), np.float32), np.empty(shape, np.int16)
     for k, within in reach.items():
         margin, highest = maps.at_full_size(k, full)[within], best[within]
         if not margin.size:
@@ -178,7 +178,8 @@ def _decide(
         margin -= maps.thresholds[k]
         better = (margin > highest).view(np.uint8)
         cv2.copyTo(margin, better, highest)                   # in a twentieth of the time that numpy takes
-        cv2.copyTo(np.full(margin.shape, k, np.int16), better, owner[within])
+        number[within] = k
+        cv2.copyTo(number[within], better, owner[within])
     return owner, best, reach
 
 
@@ -187,12 +188,14 @@ def contenders(maps: Maps, layer: Sequence[int]) -> list[int]:
 
     Each wins a cell at least, on the cells that touch the photo, so the network has pooled labels under its mask.
     """
-    competing = list(layer)
     (height, width), frame = maps.logits.shape[1:], maps.frame
     top, bottom = _cells(frame.top, frame.height, maps.canvas_size[0], height)
     left, right = _cells(frame.left, frame.width, maps.canvas_size[1], width)
-    margins = maps.logits[competing, top:bottom, left:right] - maps.thresholds[competing, None, None]
-    margins = margins.reshape(len(competing), -1)
+    inside = maps.logits[:, top:bottom, left:right]
+    competing = [k for k in layer if inside[k].max() > maps.thresholds[k]]
+    if not competing:
+        return []
+    margins = (inside[competing] - maps.thresholds[competing, None, None]).reshape(len(competing), -1)
     passing = margins > 0
     won = passing & (margins >= margins.max(0))
     there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins
