@@ -291,6 +291,12 @@ for name in sys.argv[2:]:
 heavy = {"torch", "timm", "torchvision", "sklearn", "scipy", "safetensors", "onnx", "albumentations"}
 print(sorted(heavy & sys.modules.keys()))
 assert "openvino_telemetry" not in sys.modules
+assert "openvino.tools.ovc" not in sys.modules         # half of the time of `import openvino`
+import openvino
+assert not hasattr(openvino, "no_such_name")
+from openvino import convert_model
+assert convert_model is sys.modules["openvino.tools.ovc"].convert_model is openvino.convert_model
+assert "openvino_telemetry" not in sys.modules
 """
 
 

@@ -48,9 +48,9 @@ class Maps(NamedTuple):
     layers: Sequence[Sequence[int]]
     """Classes among which a pixel's owner is chosen; a pixel has one in each layer."""
 
-    def at_full_size(self, index: int) -> NDArray[np.float32]:
-        """The logits (H, W) of one class, at the photo's size."""
-        logits: NDArray[np.float32] = unplace(self.logits[index : index + 1], self.frame, self.canvas_size)[0]
+    def at_full_size(self, index: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """The logits (H, W) of one class, at the photo's size; written over `out` (1, H, W) where it is given."""
+        logits: NDArray[np.float32] = unplace(self.logits[index : index + 1], self.frame, self.canvas_size, out=out)[0]
         return logits
 
     def reach(self, index: int) -> tuple[slice, slice]:
@@ -134,7 +134,8 @@ def _regions_of(maps: Maps, layer: Sequence[int], wanted: int) -> dict[int, Regi
         if not won.size:
             continue
         kept = remove_speckles(won, owner.size)
-        owner[crop][won & ~kept] = NOBODY
+        if kept is not won:
+            owner[crop][won & ~kept] = NOBODY
         if kept.any():
             boxes[k] = crop
     regions = {}
@@ -143,8 +144,10 @@ def _regions_of(maps: Maps, layer: Sequence[int], wanted: int) -> dict[int, Regi
             won = owner[crop] == k
             score = float(sigmoid(margin[crop][won]).mean())
             mask = np.zeros(owner.shape, np.bool_)
-            mask[crop] = fill_holes(won, owner[crop] == NOBODY)
-            owner[crop][mask[crop]] = k
+            filled = fill_holes(won, owner[crop] == NOBODY)
+            mask[crop] = filled
+            if filled is not won:
+                owner[crop][filled] = k
             regions[k] = Region(mask, score)
     return regions
 
@@ -167,11 +170,16 @@ def _decide(
     owner = np.full(shape, NOBODY, np.int16)
     best = np.zeros(shape, np.float32)
     reach = {k: maps.reach(k) for k in contenders(maps, layer)}
+    full, number = np.empty((1, *shape), np.float32), np.empty(shape, np.int16)
     for k, within in reach.items():
-        margin = maps.at_full_size(k)[within] - maps.thresholds[k]
-        better = margin > best[within]
-        np.copyto(best[within], margin, where=better)
-        np.copyto(owner[within], np.int16(k), where=better)
+        margin, highest = maps.at_full_size(k, full)[within], best[within]
+        if not margin.size:
+            continue
+        margin -= maps.thresholds[k]
+        better = (margin > highest).view(np.uint8)
+        cv2.copyTo(margin, better, highest)                   # in a twentieth of the time that numpy takes
+        number[within] = k
+        cv2.copyTo(number[within], better, owner[within])
     return owner, best, reach
 
 
@@ -180,12 +188,14 @@ def contenders(maps: Maps, layer: Sequence[int]) -> list[int]:
 
     Each wins a cell at least, on the cells that touch the photo, so the network has pooled labels under its mask.
     """
-    competing = list(layer)
     (height, width), frame = maps.logits.shape[1:], maps.frame
     top, bottom = _cells(frame.top, frame.height, maps.canvas_size[0], height)
     left, right = _cells(frame.left, frame.width, maps.canvas_size[1], width)
-    margins = maps.logits[competing, top:bottom, left:right] - maps.thresholds[competing, None, None]
-    margins = margins.reshape(len(competing), -1)
+    inside = maps.logits[:, top:bottom, left:right]
+    competing = [k for k in layer if inside[k].max() > maps.thresholds[k]]
+    if not competing:
+        return []
+    margins = (inside[competing] - maps.thresholds[competing, None, None]).reshape(len(competing), -1)
     passing = margins > 0
     won = passing & (margins >= margins.max(0))
     there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins

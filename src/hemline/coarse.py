@@ -46,7 +46,7 @@ class CoarseMask:
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
         """The smallest box (x, y, width, height) in pixels around it; all 0 where it is empty."""
-        x, y, width, height = self._cells
+        x, y, width, height = self.cell_box
         rows, columns = self._starts
         left, top = int(columns[x]), int(rows[y])
         return (left, top, int(columns[x + width]) - left, int(rows[y + height]) - top) if width else (0, 0, 0, 0)
@@ -59,7 +59,7 @@ class CoarseMask:
     @cached_property
     def borders(self) -> Borders:
         """Where it begins and ends, in turn, in pixels down the columns of the photo."""
-        x, y, width, height = self._cells
+        x, y, width, height = self.cell_box
         framed = np.zeros((width, height + 2), np.int8)                      # a column of cells each, empty at its ends
         framed[:, 1:-1] = self.cells[y : y + height, x : x + width].T
         column, row = np.divmod(np.flatnonzero(np.diff(framed, axis=1)), height + 1)
@@ -86,7 +86,7 @@ class CoarseMask:
         return self.rle() if form == "rle" else None if form == "none" else forms.encode(self.whole(), form)
 
     @cached_property
-    def _cells(self) -> tuple[int, int, int, int]:
+    def cell_box(self) -> tuple[int, int, int, int]:
         """The box in cells."""
         return forms.box(self.cells)
 

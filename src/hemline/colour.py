@@ -10,14 +10,25 @@ All distances are in CIE Lab units (D65): lightness 0..100, and about 2 is a dif
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_SAMPLES = 2000
-"""Pixels that are looked at, at most, however large the garment."""
+from hemline.coarse import CoarseMask
+
+SAMPLES = 800
+"""Pixels that are looked at, however large the garment; those of a small one more than once."""
+MAX_CELLS = 25_000
+"""Cells of a garment's box that pixels are chosen from, about."""
+GROUPS = 6
+"""Groups that k-means makes of them."""
+ROUNDS = 3
+"""Rounds of k-means."""
 MIN_SHARE = 0.06
 """Share of the garment below which a colour is left out: buttons, seams, glare."""
 SAME = 17.0
@@ -64,51 +75,73 @@ def colours(photo: NDArray[np.uint8], mask: NDArray[np.bool_], max_colours: int 
     Returns:
         The colours, largest share first, each name once; empty where the mask is empty.
     """
-    pixels = _sample(photo, mask)
-    if not len(pixels):
-        return []
-    lab: NDArray[np.float32] = cv2.cvtColor(pixels[None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0]
+    return colours_of(photo, [CoarseMask.of(mask)], max_colours)[0]
+
+
+def colours_of(photo: NDArray[np.uint8], garments: Sequence[CoarseMask], max_colours: int = 3) -> list[list[Colour]]:
+    """As `colours`, of several garments of one photo at once: most of the time is numpy's for each call, not pixel.
+
+    Args:
+        photo: (H, W, 3) RGB, or at another scale.
+        garments: G of them.
+        max_colours: How many to report of each at most.
+
+    Returns:
+        The colours of each garment.
+    """
+    samples = [_sample(photo, garment) for garment in garments]
+    there = [pixels for pixels in samples if len(pixels)]
+    if not there:
+        return [[] for _ in samples]
+    lab: NDArray[np.float32] = cv2.cvtColor(np.stack(there).astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     groups = _group(_features(lab))
-    found: dict[str, list[tuple[int, str]]] = {}
-    for group in range(groups.max() + 1):
-        members = lab[np.flatnonzero(groups == group)]
-        typical = _typical(members)
-        found.setdefault(_name(typical), []).append((len(members), _hex(typical)))
-    result = [
-        Colour(name, max(parts)[1], sum(size for size, _ in parts) / len(lab)) for name, parts in found.items()
+    members = [
+        pixels[label == group] for pixels, label in zip(lab, groups, strict=True) for group in range(label.max() + 1)
     ]
+    typical = np.stack([_typical(pixels) for pixels in members])
+    named = iter(zip(members, _names(typical), _hexes(typical), strict=True))
+    found = iter([_found(islice(named, label.max() + 1), max_colours) for label in groups])
+    return [next(found) if len(pixels) else [] for pixels in samples]
+
+
+def _found(groups: Iterable[tuple[NDArray[np.float32], str, str]], most: int) -> list[Colour]:
+    """The colours of one garment, of the pixels, the name and the typical pixel of each group."""
+    parts: dict[str, list[tuple[int, str]]] = {}
+    for pixels, name, code in groups:
+        parts.setdefault(name, []).append((len(pixels), code))
+    result = [Colour(name, max(some)[1], sum(size for size, _ in some) / SAMPLES) for name, some in parts.items()]
     result.sort(key=lambda colour: -colour.share)
-    return [colour for colour in result if colour.share >= MIN_SHARE][:max_colours] or result[:1]
+    return [colour for colour in result if colour.share >= MIN_SHARE][:most] or result[:1]
 
 
-def _sample(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pixels (N, 3) of the garment, away from its edge where it is large enough: at most `MAX_SAMPLES`."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+def _sample(photo: NDArray[np.uint8], garment: CoarseMask) -> NDArray[np.uint8]:
+    """Pixels (`SAMPLES`, 3) of a garment, away from its edge where it is large enough; (0, 3) where it is empty."""
+    mask = garment.cells
+    x, y, width, height = garment.cell_box
     if width == 0:
         return np.empty((0, 3), np.uint8)
-    step = max(1, int((width * height / 100_000) ** 0.5))
+    step = max(1, int((width * height / MAX_CELLS) ** 0.5))
     inside = np.ascontiguousarray(mask[y : y + height : step, x : x + width : step]).view(np.uint8)
-    if not inside.any():                                       # the garment is thinner than a step
+    count = cv2.countNonZero(inside)
+    if not count:                                              # the garment is thinner than a step
         step, inside = 1, np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
-    for margin in (2, 1):
-        kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
-        core = np.asarray(cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8)
-        if 2 * np.count_nonzero(core) >= np.count_nonzero(inside):
-            inside = core
+        count = cv2.countNonZero(inside)
+    for kernel in _MARGINS:
+        core = cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        if 2 * cv2.countNonZero(core) >= count:
+            inside = np.asarray(core, np.uint8)
             break
-    chosen = np.flatnonzero(inside)
-    random = np.random.default_rng(0)                          # even strides would beat with stripes
-    if len(chosen) > MAX_SAMPLES:
-        chosen = chosen[random.integers(len(chosen), size=MAX_SAMPLES)]
+    chosen = np.flatnonzero(inside.view(np.bool_))
+    chosen = chosen[(_ALONG * len(chosen)).astype(np.intp)]
     rows, columns = np.divmod(chosen, inside.shape[1])
     rows, columns = y + step * rows, x + step * columns
     if step > 1:
-        shift = random.integers(step, size=(2, len(chosen)))
-        near = np.minimum(rows + shift[0], mask.shape[0] - 1), np.minimum(columns + shift[1], mask.shape[1] - 1)
+        down, right = (_ASIDE * step).astype(np.intp)
+        near = np.minimum(rows + down, mask.shape[0] - 1), np.minimum(columns + right, mask.shape[1] - 1)
         rows, columns = np.where(mask[near], near, (rows, columns))
     if mask.shape != photo.shape[:2]:                          # the pixel that the middle of a mask's cell lies in
         rows, columns = (
-            ((2 * np.arange(cells) + 1) * pixels // (2 * cells))[at]
+            (2 * at + 1) * pixels // (2 * cells)
             for at, cells, pixels in zip((rows, columns), mask.shape, photo.shape[:2], strict=True)
         )
     pixels: NDArray[np.uint8] = photo[rows, columns]
@@ -116,93 +149,91 @@ def _sample(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
 
 
 def _features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lab -> (N, 3) in which light and shade of one dye lie close together."""
-    lightness = lab[:, :1]
+    """Lab (G, N, 3) -> (3, G, N) in which light and shade of one dye lie close together."""
+    lightness, a, b = np.ascontiguousarray(np.moveaxis(lab, 2, 0))
     # L + 16, a and b all grow with the cube root of the light; the 30 keeps the noise of dark pixels small.
-    chroma = 80 * lab[:, 1:] / (lightness + 30)
-    strength = np.hypot(chroma[:, :1], chroma[:, 1:])
-    weight = 0.25 + 0.45 * np.exp(-((strength / 18) ** 2))
-    return np.hstack([weight * lightness, chroma])
+    chroma = 80 / (lightness + 30)
+    a, b = a * chroma, b * chroma
+    weight = 0.25 + 0.45 * np.exp((a * a + b * b) / -(18**2))
+    return np.stack([weight * lightness, a, b])
 
 
-def _group(features: NDArray[np.float32], count: int = 8) -> NDArray[np.intp]:
-    """Group index of each pixel: k-means from far-apart starts, then near groups merged."""
-    columns = np.ascontiguousarray(features.T)                 # (3, N): numpy is slow along a side of 3
-    starts = [int(np.argmin(_squares(columns, _median(columns))))]
-    distance = np.full(len(features), np.inf, np.float32)
-    for _ in range(min(count, len(features)) - 1):
-        np.minimum(distance, _squares(columns, features[starts[-1]]), out=distance)
-        starts.append(int(np.argmax(distance)))
-    centres = features[starts]
-    labels = _nearest(columns, centres)
-    for _ in range(6):
-        sizes = np.bincount(labels, minlength=len(centres))
-        sums = np.stack([np.bincount(labels, column, len(centres)) for column in columns], axis=1)
-        centres = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres).astype(np.float32)
-        before, labels = labels, _nearest(columns, centres)
-        if np.array_equal(before, labels):                     # no more rounds would change anything
-            break
-    return _merge(centres, np.bincount(labels, minlength=len(centres)))[labels]
+def _group(features: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Group index of each pixel (G, N): k-means from far-apart starts, then near groups merged."""
+    each = np.arange(features.shape[1])
+    start = features[:, each, np.argmin(_squares(features, np.median(features, axis=2)), axis=1)]
+    centres = [start]
+    distance = _squares(features, start)
+    for _ in range(GROUPS - 1):
+        centres.append(features[:, each, np.argmax(distance, axis=1)])
+        np.minimum(distance, _squares(features, centres[-1]), out=distance)
+    means = np.stack(centres, axis=2).transpose(1, 2, 0)       # (G, GROUPS, 3)
+    pixels = features.transpose(1, 0, 2)                       # (G, 3, N)
+    labels = _nearest(pixels, means)
+    for _ in range(ROUNDS):
+        among = (labels[:, None] == _INDEX).astype(np.float32)
+        sizes = among.sum(2)
+        sums = among @ pixels.transpose(0, 2, 1)
+        means = np.where(sizes[:, :, None] > 0, sums / np.maximum(sizes, 1)[:, :, None], means)
+        labels = _nearest(pixels, means)
+    sizes = (labels[:, None] == _INDEX).sum(2)
+    merged = np.array([_merge(some, size) for some, size in zip(means.tolist(), sizes.tolist(), strict=True)])
+    return np.take_along_axis(merged, labels, axis=1)
 
 
-def _squares(columns: NDArray[np.float32], point: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) squared distance of columns (3, N) from a point (3,)."""
-    x, y, z = (columns - point[:, None]) ** 2
-    squares: NDArray[np.float32] = x + y + z
+def _squares(features: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(G, N) squared distances of features (3, G, N) from a point (3, G) for each garment."""
+    apart = features - points[:, :, None]
+    apart *= apart
+    squares: NDArray[np.float32] = apart[0] + apart[1] + apart[2]
     return squares
 
 
-def _nearest(columns: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
-    """(N,) which centre of (C, 3) each of the columns (3, N) is nearest to; of two alike, the first."""
-    distances = (centres**2).sum(1)[:, None] - centres @ (2 * columns)
-    least, nearest = distances[0], np.zeros(columns.shape[1], np.intp)
-    for i, distance in enumerate(distances[1:], start=1):
+def _nearest(pixels: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.intp]:
+    """(G, N) which centre of (G, C, 3) each pixel of (G, 3, N) is nearest to; of two alike, the first."""
+    distances = (centres**2).sum(2)[:, :, None] - (2 * centres) @ pixels
+    least, nearest = distances[:, 0], np.zeros(distances[:, 0].shape, np.intp)
+    for i in range(1, distances.shape[1]):
+        distance = distances[:, i]
         np.copyto(nearest, i, where=distance < least)
         least = np.minimum(least, distance)
     return nearest
 
 
-def _merge(centres: NDArray[np.float32], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+def _merge(centres: list[list[float]], sizes: list[int]) -> list[int]:
     """New index of each group: the nearest two become one at their common centre, as long as they are near."""
-    index = np.arange(len(centres))
-    centres, sizes = centres.copy(), sizes.copy()
-    while True:
-        alive = np.flatnonzero(sizes)
-        gaps = _gaps(centres[alive])
-        one, two = np.unravel_index(int(np.argmin(gaps)), gaps.shape)
-        if gaps[one, two] >= SAME:
-            break
-        keep, gone = alive[one], alive[two]
-        centres[keep] = (centres[keep] * sizes[keep] + centres[gone] * sizes[gone]) / (sizes[keep] + sizes[gone])
-        sizes[keep] += sizes[gone]
-        sizes[gone] = 0
-        index[index == gone] = keep
-    return np.unique(index, return_inverse=True)[1]
+    index = list(range(len(centres)))
+    alive = [i for i in index if sizes[i]]
+    gaps = {(i, j): _gap(centres[i], centres[j]) for i in alive for j in alive if i < j}
+    while gaps and min(gaps.values()) < SAME**2:
+        keep, gone = min(gaps, key=gaps.__getitem__)
+        size = sizes[keep] + sizes[gone]
+        centres[keep] = [
+            (one * sizes[keep] + two * sizes[gone]) / size for one, two in zip(centres[keep], centres[gone], strict=True)
+        ]
+        sizes[keep] = size
+        alive.remove(gone)
+        index = [keep if i == gone else i for i in index]
+        gaps = {pair: gap for pair, gap in gaps.items() if gone not in pair}
+        for i in alive:
+            if i != keep:
+                gaps[min(i, keep), max(i, keep)] = _gap(centres[i], centres[keep])
+    return [alive.index(i) if i in alive else 0 for i in index]
 
 
-def _gaps(centres: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distance of each pair, infinite from itself; folds deepen a colour, so its strength counts less than its hue."""
-    squares = ((centres[:, None] - centres) ** 2).sum(2)
-    strength = np.hypot(centres[:, 1], centres[:, 2])
-    squares -= (1 - 0.6**2) * (strength[:, None] - strength) ** 2
-    np.fill_diagonal(squares, np.inf)
-    gaps: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0))
-    return gaps
+def _gap(one: list[float], two: list[float]) -> float:
+    """Squared distance of two groups; folds deepen a colour, so its strength counts less than its hue."""
+    x, y, z = one[0] - two[0], one[1] - two[1], one[2] - two[2]
+    strength = math.hypot(one[1], one[2]) - math.hypot(two[1], two[2])
+    return x * x + y * y + z * z - (1 - 0.6**2) * strength * strength
 
 
 def _typical(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     """The colour of the better lit half, for a white shirt in half shadow is white."""
-    columns = np.ascontiguousarray(lab.T)
-    return _median(columns[:, columns[0] >= _median(columns[:1])])
-
-
-def _median(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The median of each row of (D, N), in a third of the time that `np.median` takes of so few numbers."""
-    half = columns.shape[1] // 2
-    middle = [half] if columns.shape[1] % 2 else [half - 1, half]
-    ranked = np.partition(columns, middle, axis=1)
-    median: NDArray[np.float32] = (ranked[:, middle[0]] + ranked[:, middle[-1]]) / np.float32(2)
-    return median
+    lightness = lab[:, 0]
+    lit = np.sort(lab[lightness >= np.sort(lightness)[len(lab) // 2]], axis=0)
+    middle: NDArray[np.float32] = (lit[(len(lit) - 1) // 2] + lit[len(lit) // 2]) / 2
+    return middle
 
 
 def _parse(text: str) -> NDArray[np.float32]:
@@ -214,19 +245,25 @@ def _parse(text: str) -> NDArray[np.float32]:
 _TABLE = [(name, _parse(text)) for name, text in PROTOTYPES.items()]
 _NAMES = [name for name, prototypes in _TABLE for _ in prototypes]
 _POINTS = np.concatenate([prototypes for _, prototypes in _TABLE])
+_INDEX = np.arange(GROUPS)[:, None]
+_MARGINS = [np.ones((2 * margin + 1, 2 * margin + 1), np.uint8) for margin in (2, 1)]
+_random = np.random.default_rng(0)                             # even strides would beat with stripes
+_ALONG = (np.arange(SAMPLES) + _random.random(SAMPLES)) / SAMPLES
+_ASIDE = _random.random((2, SAMPLES))
 
 
-def _name(lab: NDArray[np.float32]) -> str:
-    """The name of the nearest prototype, by CIE 1994 with lightness at two thirds of its weight."""
-    chroma, wanted = float(np.hypot(lab[1], lab[2])), np.hypot(_POINTS[:, 1], _POINTS[:, 2])
-    lightness = (_POINTS[:, 0] - lab[0]) / 1.5
-    across = ((_POINTS[:, 1:] - lab[1:]) ** 2).sum(1) - (wanted - chroma) ** 2          # hue difference, squared
+def _names(lab: NDArray[np.float32]) -> list[str]:
+    """The name of the nearest prototype of each of (M, 3), by CIE 1994 with lightness at two thirds of its weight."""
+    lightness, a, b = np.moveaxis(lab[:, None] - _POINTS, 2, 0)              # (M, P)
+    chroma, wanted = np.hypot(lab[:, 1:2], lab[:, 2:]), np.hypot(_POINTS[:, 1], _POINTS[:, 2])
+    deeper = (wanted - chroma) ** 2
+    across = a**2 + b**2 - deeper                                           # hue difference, squared
     mean = np.sqrt(chroma * wanted)
-    distance = lightness**2 + ((wanted - chroma) / (1 + 0.045 * mean)) ** 2 + across / (1 + 0.015 * mean) ** 2
-    return _NAMES[int(np.argmin(distance))]
+    distance = (lightness / 1.5) ** 2 + deeper / (1 + 0.045 * mean) ** 2 + across / (1 + 0.015 * mean) ** 2
+    return [_NAMES[i] for i in np.argmin(distance, axis=1)]
 
 
-def _hex(lab: NDArray[np.float32]) -> str:
-    """A colour as `#rrggbb`, sRGB."""
-    rgb = cv2.cvtColor(lab.astype(np.float32)[None, None], cv2.COLOR_Lab2RGB)[0, 0]
-    return "#" + bytes(np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)).hex()
+def _hexes(lab: NDArray[np.float32]) -> list[str]:
+    """Each of (M, 3) as `#rrggbb`, sRGB."""
+    rgb = cv2.cvtColor(lab[None], cv2.COLOR_Lab2RGB)[0]
+    return ["#" + bytes(code).hex() for code in np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)]

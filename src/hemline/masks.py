@@ -96,16 +96,16 @@ def remove_speckles(mask: Mask, photo_pixels: int) -> Mask:
         mask: (H, W), or a crop that holds the whole garment.
         photo_pixels: H times W of the whole photo.
     """
-    if _is_one_part(mask) and np.count_nonzero(mask) >= MIN_PART * photo_pixels:
+    count, parts = _connected(mask, 8)
+    if count == 2 and np.count_nonzero(mask) >= MIN_PART * photo_pixels:
         return mask
-    areas, parts = _connected(mask, 8)
+    areas = _areas(count, parts)
     smallest = max(MIN_PART * photo_pixels, MIN_OF_LARGEST * areas[1:].max(initial=0))
     keep = areas >= smallest
     keep[0] = False
     if keep.sum() == len(areas) - 1:
         return mask
-    cleaned: Mask = keep[parts]
-    return cleaned
+    return _union(parts, keep)
 
 
 def fill_holes(mask: Mask, free: Mask) -> Mask:
@@ -115,34 +115,43 @@ def fill_holes(mask: Mask, free: Mask) -> Mask:
         mask: (H, W), or a crop around the whole garment.
         free: The same shape, True on pixels that no other garment has.
     """
-    if not _has_holes(mask):
-        return mask
-    areas, parts = _connected(~mask, 4)
-    small = areas <= MAX_HOLE * np.count_nonzero(mask)
-    small[0] = False
+    count, parts = _connected(~mask, 4)
+    hole = np.ones(count, np.bool_)
+    hole[0] = False
     for border in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):  # what reaches the border is no hole
-        small[border] = False
+        hole[border] = False
+    if not hole.any():
+        return mask
+    small = hole & (_areas(count, parts) <= MAX_HOLE * np.count_nonzero(mask))
     if not small.any():
         return mask
-    filled: Mask = mask | (small[parts] & free)
+    filled: Mask = mask | (_union(parts, small) & free)
     return filled
 
 
-def _connected(mask: Mask, connectivity: Literal[4, 8]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Pixels of each connected part, and the part of each pixel (H, W); part 0 is what is not the mask."""
+def _connected(mask: Mask, connectivity: Literal[4, 8]) -> tuple[int, NDArray[np.int32]]:
+    """How many numbers there are, and that of the connected part of each pixel (H, W); 0 is what is not the mask."""
     count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
-    labels = np.asarray(parts, np.int32)
-    return np.bincount(labels.ravel(), minlength=count), labels  # a tenth of what OpenCV's own statistics take
+    return count, np.asarray(parts, np.int32)
 
 
-def _is_one_part(mask: Mask) -> bool:
-    outlines, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return len(outlines) == 1
+def _areas(count: int, parts: NDArray[np.int32]) -> NDArray[np.float32] | NDArray[np.intp]:
+    """(count,) pixels of each part."""
+    if count >= 2**16 or parts.size >= 2**24:                    # more than OpenCV's histograms can tell exactly
+        return np.bincount(parts.ravel(), minlength=count)
+    return np.asarray(cv2.calcHist([parts.astype(np.uint16)], [0], None, [count], [0, count]), np.float32).ravel()
 
 
-def _has_holes(mask: Mask) -> bool:
-    _, tree = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return tree is not None and bool((tree[0, :, 3] >= 0).any())
+def _union(parts: NDArray[np.int32], chosen: NDArray[np.bool_]) -> Mask:
+    """The mask of the parts that are chosen, of all."""
+    numbers = np.flatnonzero(chosen).tolist()
+    if len(numbers) > 16:
+        union: Mask = chosen[parts]
+        return union
+    union = np.zeros(parts.shape, np.bool_)
+    for number in numbers:
+        union |= parts == number
+    return union
 
 
 def _simplify(ring: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -254,7 +254,11 @@ def place(photo: NDArray[np.uint8] | ReadPhoto, size: tuple[int, int]) -> Canvas
 
 
 def unplace(
-    maps: NDArray[np.float32], frame: Frame, size: tuple[int, int], to: tuple[int, int] | None = None
+    maps: NDArray[np.float32],
+    frame: Frame,
+    size: tuple[int, int],
+    to: tuple[int, int] | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Bring maps of the canvas back to the photo, bilinearly.
 
@@ -266,6 +270,7 @@ def unplace(
         frame: Where the photo lies on the canvas.
         size: (H, W) of the canvas.
         to: (height, width) of the answer; the photo's own size if None.
+        out: (K, height, width) contiguous, to be written over and returned; a new array if None.
 
     Returns:
         (K, height, width).
@@ -275,7 +280,7 @@ def unplace(
     columns = _nearest_cells(frame.left, frame.width, size[1], maps.shape[2])
     inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
 
-    answer = np.empty((len(maps), to_height, to_width), np.float32)
+    answer = np.empty((len(maps), to_height, to_width), np.float32) if out is None else out
     for source, target in zip(maps, answer, strict=True):  # one by one: OpenCV is slow on many channels at once
         cells = np.asarray(source[rows[:, None], columns], np.float32)
         on_canvas = cv2.resize(cells, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

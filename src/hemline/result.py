@@ -26,7 +26,7 @@ from hemline import masks as mask_forms
 from hemline._parts import hold
 from hemline._regions import Maps, best_region, find_regions, logit, sigmoid, working_frame
 from hemline.coarse import CoarseMask
-from hemline.colour import Colour, colours
+from hemline.colour import Colour, colours_of
 from hemline.found import Found, of_detections, of_maps, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
@@ -317,12 +317,15 @@ def _compose(
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
         said = attributes_said(space, one.labels, thresholds, {category.name}, least)
-        garments.append(_garment(category, one.score, one.mask, "mask", read, said, one.embedding))
+        garments.append(_garment(category, one.score, one.mask, "mask", read.size, said, one.embedding))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
         if of_photo[k] > thresholds[k] and not _outdone(space, category, of_photo - thresholds, there):
-            garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", read, []))
+            garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", read.size, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
+    coloured = [(garment, garment.drawn) for garment in garments if garment.drawn is not None]
+    for (garment, _), found in zip(coloured, colours_of(read.pixels, [mask for _, mask in coloured]), strict=True):
+        garment.colours = found
     worn = {garment.category for garment in garments}
     whole = categories_said(space, of_photo, thresholds, worn, least)
     seen = {(x.group, x.label) for garment in garments for x in garment.attributes}
@@ -347,21 +350,22 @@ def _garment(
     score: float,
     mask: Mask | None,
     found_by: Literal["mask", "label"],
-    read: ReadPhoto,
+    size: tuple[int, int],
     attributes: list[ScoredLabel],
     embedding: NDArray[np.float32] | None = None,
 ) -> Garment:
-    drawn = None if mask is None else CoarseMask(mask, read.size)
+    """A garment of a photo of that size, its colours not yet measured."""
+    drawn = None if mask is None else CoarseMask(mask, size)
     return Garment(
         category=category.name,
         category_id=category.id,
         outfit_part=category.outfit_part,
         score=score,
-        area=0.0 if drawn is None else drawn.area / (read.size[0] * read.size[1]),
+        area=0.0 if drawn is None else drawn.area / (size[0] * size[1]),
         box=None if drawn is None else drawn.box,
         drawn=drawn,
         found_by=found_by,
-        colours=[] if mask is None else colours(read.pixels, mask),
+        colours=[],
         attributes=attributes,
         embedding=embedding,
     )

@@ -18,9 +18,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -37,6 +40,8 @@ DEFAULT = "street"
 """Name of the weights in the package."""
 THREADS_VARIABLE = "HEMLINE_THREADS"
 """Environment variable that says how many CPU threads to use."""
+CONVERTER = "openvino.tools.ovc"
+"""What OpenVINO turns other frameworks' models into its own with."""
 
 
 class Answer(NamedTuple):
@@ -237,7 +242,7 @@ def openvino_core() -> Any:  # noqa: ANN401  OpenVINO has no types
     takes that stack back only from the thread that it goes in: if another one had loaded it, the next signal kills the
     process (https://github.com/openvinotoolkit/openvino/pull/11894, `SigAltStackSetup`).
     """
-    return import_quietly("openvino").Core()
+    return openvino().Core()
 
 
 def import_quietly(name: str) -> Any:  # noqa: ANN401  a module
@@ -246,12 +251,37 @@ def import_quietly(name: str) -> Any:  # noqa: ANN401  a module
     As it comes, `import openvino` calls www.google-analytics.com and writes to ~/intel, and so does `import nncf`. They
     do neither where the package openvino_telemetry cannot be imported, which is made so while they are.
     """
-    telemetry = "openvino_telemetry"
-    known = sys.modules.pop(telemetry, None)
-    sys.modules[telemetry] = None  # type: ignore[assignment]  # what makes its import fail
-    try:
+    with _hidden("openvino_telemetry"):
         return import_module(name)
+
+
+@contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """While it lasts, a module cannot be imported."""
+    known = sys.modules.pop(name, None)
+    sys.modules[name] = None  # type: ignore[assignment]  # what makes its import fail
+    try:
+        yield
     finally:
-        del sys.modules[telemetry]
+        del sys.modules[name]
         if known is not None:
-            sys.modules[telemetry] = known
+            sys.modules[name] = known
+
+
+def openvino() -> ModuleType:
+    """OpenVINO, whose converter of other frameworks' models is first imported when someone asks for it.
+
+    The converter takes more than half of the time of `import openvino`, which goes on without it.
+    """
+    with _hidden(CONVERTER):
+        module: ModuleType = import_quietly("openvino")
+
+    def on_first_use(name: str) -> Any:  # noqa: ANN401  whatever the converter is
+        if name != "convert_model":
+            raise AttributeError(f"module 'openvino' has no attribute {name!r}", name=name, obj=module)
+        module.convert_model = import_quietly(CONVERTER).convert_model  # type: ignore[attr-defined]
+        return module.convert_model
+
+    if not hasattr(module, "convert_model"):
+        module.__getattr__ = on_first_use  # type: ignore[method-assign]
+    return module
