@@ -5,12 +5,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from tests.exported import copied
+from hemline.checkpoint import save
+from hemline.export import export
+from tests.exported import small_network
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,8 +30,16 @@ def write_shop(folder, photos):
             shutil.copy(folder / "photos" / f"{i - 6 * (i % 5 > 2) - 1:03}.jpg", photo)
         if i % 20 == 10:
             photo.write_bytes(photo.read_bytes()[:200])
-    copied(folder)
+    write_weights(folder)
     return folder
+
+
+def write_weights(folder):
+    """`small.onnx`, without training, which is sure of few garments, so that a photo takes little time."""
+    network, metadata = small_network()
+    checkpoint = folder / "small.safetensors"
+    save(checkpoint, network.state_dict(), replace(metadata, label_thresholds=(0.95,) * metadata.labels.num_labels))
+    export(checkpoint)
 
 
 def command(shop, out, *options, event="never", number=1.0, workers=2, part_size=3):
