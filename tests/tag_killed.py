@@ -2,13 +2,15 @@
 
     python -m tests.tag_killed EVENT NUMBER -- CATALOGUE --out DIR ...
 
-At that event for the so manyth time; with the event `seconds`, so many after the first rows were taken in.
+At that event for the so manyth time; with the event `seconds`, so many after the first rows were taken in. With the
+event `asleep`, it lives, and waits for a signal when it takes in rows for the so manyth time.
 """
 
 import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 EVENTS = ("rows", "half", "written", "replaced", "line", "half line", "appended", "seconds")
@@ -40,6 +42,12 @@ class Death:
 
         def added(self_, rows):
             self.at("rows")
+            if self.event == "asleep":
+                self.left -= 1
+                if self.left == 0:
+                    (self_.manifest.folder / "asleep").touch()
+                    while not signal.getsignal(signal.SIGINT).__self__.asked:
+                        time.sleep(0.01)
             return add(self_, rows)
 
         def wrote(batch, path, form):

@@ -52,6 +52,17 @@ class Hasher:
         )
 
 
+class Here:
+    """Stands where a `Crew` does, and answers in this process."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def run(self, chunks):
+        work = self.make()
+        yield from map(work, chunks)
+
+
 class Silent:
     """A view that remembers what it was told."""
 

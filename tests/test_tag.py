@@ -8,19 +8,13 @@ import pytest
 
 from hemline.catalog import local
 from hemline.catalog.items import Item
-from hemline.catalog.parts import open_parts
+from hemline.catalog.parts import open_parts, read_manifest
 from hemline.catalog.work import Plan
 from hemline.errors import DataError
-from tests.tagging import Hasher, Listed, Silent, tables
+from tests.tagging import Hasher, Here, Listed, Silent, tables
 
 ROOT = Path(__file__).parent.parent
 MADE = {"weights": "none", "weights_sha256": "0" * 64}
-
-
-@pytest.fixture(autouse=True)
-def found(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))  # where new processes find `tests`
-    monkeypatch.setattr(local, "CHUNK", 4)
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +33,23 @@ def of_the_first(number, folder):
     return [table.filter(pc.less(table["position"], number)) for table in tables(folder)]
 
 
-def tagged(items, out, *, workers=1, view=None, part_size=7, error=None):
-    with open_parts(out, MADE, part_size=part_size) as parts:
-        return local.tag(
-            Listed(items, error), parts, Plan(device="cpu"), view or Silent(), workers=workers, make=Hasher
-        )
+def tagged(items, out, *, workers=None, view=None, part_size=7, error=None, stop=None):
+    """Tag with so many processes, or in this one."""
+    with open_parts(out, MADE, part_size=part_size) as parts, pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))                   # where new processes find `tests`
+        patch.setattr(local, "CHUNK", 4)
+        if workers is None:
+            patch.setattr(local, "_crew", lambda make, *_, **__: Here(make))
+        plan, view = Plan(device="cpu"), view or Silent()
+        return local.tag(Listed(items, error), parts, plan, view, workers=workers, make=Hasher, stop=stop)
 
 
 @pytest.fixture(scope="module")
 def whole(photos, tmp_path_factory):
-    """All of them, tagged by one worker."""
+    """All of them, tagged in this process."""
     out = tmp_path_factory.mktemp("whole") / "out"
     view = Silent()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        patch.setattr(local, "CHUNK", 4)
-        return out, tagged(photos, out, view=view), view
+    return out, tagged(photos, out, view=view), view
 
 
 def test_every_photo_has_its_row_in_order(photos, whole):
@@ -94,19 +89,57 @@ def test_what_is_new_is_added_and_the_same_path_twice_is_two_rows(photos, tmp_pa
     assert (nothing.before, nothing.photos) == (4, 0)
 
 
-def test_a_signal_keeps_what_is_finished(photos, whole, tmp_path):
-    number = signal.SIGTERM                                # Ctrl-C is among the slow tests
+def test_a_stop_keeps_what_is_answered(photos, whole, tmp_path):
+    stop = local.Stop()
 
     class Stopping(Silent):
         def step(self, tally):
-            if tally.photos == 4:
-                signal.raise_signal(number)
-                signal.raise_signal(number)                # an impatient user breaks nothing
+            super().step(tally)
+            stop.asked = tally.photos == 8
 
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt):
-        tagged(photos[:10], tmp_path / "out", view=Stopping())
-    assert signal.getsignal(number) is before
-    assert tables(tmp_path / "out")[0].num_rows == 4
+    view = Stopping()
+    tagged(photos[:10], tmp_path / "out", view=view, part_size=3, stop=stop)
+    assert view.seen[-1] == (0, 8)
+    assert tables(tmp_path / "out") == of_the_first(8, whole[0])
+    assert [part.photos for part in read_manifest(tmp_path / "out").parts] == [3, 3, 2]
     tagged(photos[:10], tmp_path / "out")
     assert tables(tmp_path / "out") == of_the_first(10, whole[0])
+
+
+def test_a_stop_is_seen_while_what_is_done_is_passed_over(photos, tmp_path):
+    tagged(photos[:6], tmp_path / "out")
+    stop = local.Stop()
+
+    class Stopping(Item):
+        @property
+        def path(self):
+            stop.asked = True
+            return super().path
+
+    again = tagged([*photos[:2], Stopping(*photos[2]), *photos[3:]], tmp_path / "out", stop=stop)
+    assert (again.before, again.photos) == (3, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_raised_at_the_end_alone(number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    noted = []
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            impatient(number, noted)
+        signal.raise_signal(number)                        # not while the process ends, either
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert noted == [False, True]
+    with local.Stop():
+        assert signal.getsignal(number) != before[number]
+    assert signal.getsignal(number) == before[number]
+
+
+def impatient(number, noted):
+    with local.Stop() as stop:
+        noted.append(stop.asked)
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+        noted.append(stop.asked)

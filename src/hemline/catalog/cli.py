@@ -127,6 +127,7 @@ def tag(
         from hemline.catalog.diff import diff as compare
         from hemline.catalog.diff_view import diff_tables
         from hemline.catalog.items import open_catalog
+        from hemline.catalog.local import Stop
         from hemline.catalog.local import tag as run_tagging
         from hemline.catalog.parts import open_parts
         from hemline.catalog.products import check_column, write_products
@@ -162,8 +163,8 @@ def tag(
         view = TagView()
         with open_parts(out, plan.made_with(), form=form.value, part_size=part_size) as parts:
             try:
-                with view:
-                    tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value)
+                with Stop() as stop, view:
+                    tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value, stop=stop)
             except KeyboardInterrupt:
                 done = parts.manifest.photos
                 console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import shutil
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hemline.catalog.items import Catalog, Item
 from hemline.catalog.parts import Parts
@@ -81,40 +80,30 @@ class View(Protocol):
 
 
 class Stop:
-    """Ctrl-C and SIGTERM: they interrupt what can be interrupted, and wait for what cannot."""
+    """Ctrl-C and SIGTERM while a command runs, which are only noted: nothing is torn in the middle of what it does.
+
+    For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; those that come after the
+    first have no effect then, up to the end of the process.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        self._writing = False
+        """Whether one came, or somebody else set this."""
+        self._before: dict[int, Any] = {}
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take both signals; the second of them changes nothing. Only a main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
 
-    @contextmanager
-    def later(self) -> Iterator[None]:
-        """What is done within is done whole."""
-        self._writing = True
-        try:
-            yield
-        finally:
-            self._writing = False
-        if self.asked:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_IGN if self.asked else handler)
+        if self.asked and kind is None:
             raise KeyboardInterrupt
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        first, self.asked = not self.asked, True
-        if first and not self._writing:
-            raise KeyboardInterrupt
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
 
 
 def tag(
@@ -126,6 +115,7 @@ def tag(
     workers: int | None = None,
     engine: Literal["local", "ray"] = "local",
     make: Callable[[], Work] | None = None,
+    stop: Stop | None = None,
 ) -> Tally:
     """Tag what a catalogue names and the tables do not hold yet.
 
@@ -137,44 +127,42 @@ def tag(
         workers: Processes; a process for each core on a CPU and one on a GPU if None.
         engine: Whether they are of this machine or of a Ray cluster.
         make: Called in each process, gives what answers chunks; `Worker(plan)` if None.
+        stop: Is looked at between answers; where it is asked for, what was answered by then is finished.
 
     Returns:
         What was done.
 
     Raises:
         HemlineError: the catalogue cannot be read on, the network cannot be run, or a part cannot be written.
-        KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     on_gpu = uses_gpu(plan)
-    tally, stop, begun = Tally(catalog.count()), Stop(), time.monotonic()
-    source = _Source(catalog, parts, tally)
-    crew = _crew(make or partial(Worker, plan), workers, engine, on_gpu=on_gpu)
+    tally, stop, begun = Tally(catalog.count()), stop or Stop(), time.monotonic()
+    source = _Source(catalog, parts, tally, stop)
+    crew = _crew(make or partial(Worker, plan), workers, engine, stop, on_gpu=on_gpu)
     view.begin(tally)
-    with stop.listening():
-        try:
-            with closing(crew.run(source.chunks(GPU_CHUNK if on_gpu else CHUNK))) as answers:
-                for rows in answers:
-                    with stop.later():
-                        tally.add(parts.add(rows))
-                        tally.seconds = time.monotonic() - begun
-                        view.step(tally)
-        finally:
-            try:
-                stop.asked = True                          # from here on, signals wait for the last part
-            finally:                                       # a signal just before that line came, too
-                parts.close()
+    try:
+        with closing(crew.run(source.chunks(GPU_CHUNK if on_gpu else CHUNK))) as answers:
+            for rows in answers:
+                tally.add(parts.add(rows))
+                tally.seconds = time.monotonic() - begun
+                view.step(tally)
+                if stop.asked:
+                    break
+    finally:
+        parts.close()
     if source.error is not None:
         raise source.error
     view.step(tally)
     return tally
 
 
-def _crew(make: Callable[[], Work], count: int | None, engine: str, *, on_gpu: bool) -> Crew | RayCrew:
+def _crew(make: Callable[[], Work], count: int | None, engine: str, stop: Stop, *, on_gpu: bool) -> Crew | RayCrew:
     if engine == "ray":
         from hemline.catalog.ray_engine import RayCrew
 
         return RayCrew(make, count, on_gpu=on_gpu)
-    return Crew(make, count or (1 if on_gpu else cpu_count()), variables={} if on_gpu else ONE_THREAD)
+    variables = {} if on_gpu else ONE_THREAD
+    return Crew(make, count or (1 if on_gpu else cpu_count()), variables=variables, stopped=lambda: stop.asked)
 
 
 def uses_gpu(plan: Plan) -> bool:
@@ -188,10 +176,10 @@ def uses_gpu(plan: Plan) -> bool:
 class _Source:
     """What is to be done of a catalogue."""
 
-    def __init__(self, catalog: Catalog, parts: Parts, tally: Tally) -> None:
+    def __init__(self, catalog: Catalog, parts: Parts, tally: Tally, stop: Stop) -> None:
         self.error: Exception | None = None
         """What the catalogue raised, to be raised after the answers of all photos before it."""
-        self._catalog, self._parts, self._tally = catalog, parts, tally
+        self._catalog, self._parts, self._tally, self._stop = catalog, parts, tally, stop
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         """Photos that are not done yet, so many at a time."""
@@ -202,6 +190,8 @@ class _Source:
     def _asked(self) -> Iterator[Asked]:
         position = self._parts.next_position
         for item in self._until_it_fails(self._catalog):
+            if self._stop.asked:                           # passing over a million that are done takes a while
+                return
             occurrence = self._parts.occurrence(item.path)
             if self._parts.is_done(item.path, occurrence):
                 self._tally.before += 1

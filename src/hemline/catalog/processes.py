@@ -18,7 +18,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,8 @@ WINDOW = 4
 """Chunks a process that are given out or wait for an earlier one's answer, at most: what bounds the memory."""
 TRIES = 2
 """How often a photo alone may end its process before it is answered by a sentence; it may hang once."""
+PULSE = 0.2
+"""Seconds between two looks at whether to stop."""
 DYING = 5.0
 """Seconds that a process may take to end after its pipe has."""
 STILLBORN = 3
@@ -113,6 +116,7 @@ class Crew:
         count: Processes, 1 or more; fewer are started where there is less to do.
         variables: Environment variables of the processes.
         patience: Seconds after which a process that does not answer is given up.
+        stopped: Is asked now and then; once it says True, no more answers come.
     """
 
     def __init__(
@@ -122,11 +126,13 @@ class Crew:
         *,
         variables: dict[str, str] | None = None,
         patience: float = PATIENCE,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.make = pickle.dumps(make)
         self.count = count
         self.variables = variables or {}
         self.patience = patience
+        self.stopped = stopped
         self._workers: list[_Worker] = []
         self._again: deque[_Task] = deque()
         self._answers: dict[int, dict[int, Any]] = {}      # by chunk, then by photo of it
@@ -144,7 +150,7 @@ class Crew:
             HemlineError: the processes cannot begin, or die whatever they are given.
         """
         try:
-            while True:
+            while not self.stopped():
                 self._give_out(chunks)
                 if self._next == self._given:
                     return
@@ -179,10 +185,10 @@ class Crew:
         return _Task(self._given - 1, 0, chunk)
 
     def _listen(self) -> None:
-        """Wait until a process says something, ends or is overdue."""
+        """Wait until a process says something, ends or is overdue, but not for long."""
         busy = [worker for worker in self._workers if worker.tasks]
         left = min(worker.since for worker in busy) + self.patience - time.monotonic()
-        heard = wait([worker.answers for worker in self._workers], max(0, left))
+        heard = wait([worker.answers for worker in self._workers], min(max(0, left), PULSE))
         for worker in [worker for worker in self._workers if worker.answers in heard]:
             try:
                 said = pickle.loads(worker.answers.recv_bytes())
@@ -252,7 +258,8 @@ class _Worker:
         self.since = time.monotonic()
         """When it began with the first of its tasks."""
         self._process = context.Process(target=_serve, args=(jobs, answers, variables), daemon=True)
-        self._process.start()
+        with _deaf():
+            self._process.start()
         jobs.close()
         answers.close()                                    # so that its end is the end of the pipe
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -287,9 +294,26 @@ class _Worker:
         return f"the process that read it was ended by {name}{memory}"
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started within never hear Ctrl-C, not even while they begin; this one hears it a moment later.
+
+    It goes to all processes of a terminal, and the first one ends the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()                      # which would otherwise start within, and unmask it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(jobs: Connection, answers: Connection, variables: dict[str, str]) -> None:
     """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)           # Ctrl-C goes to all; the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)           # where it could not be masked
     os.environ.update(variables)
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_take, args=(jobs, inbox), daemon=True).start()
