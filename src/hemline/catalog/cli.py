@@ -139,6 +139,8 @@ def tag(
             found = compare(*diff, out=out)
             console.plain_json(found.to_dict()) if as_json else console.show_tables(diff_tables(found))
             raise typer.Exit(1 if found.differs else 0)
+        if as_json:
+            raise ConfigError("--json is for --diff OLD NEW: what is tagged goes into tables in --out")
         if not catalogue or out is None:
             raise ConfigError("name what is tagged and where the tables go: hemline tag CATALOGUE --out DIR")
         catalog = open_catalog(catalogue, path_column=path_column)

@@ -109,7 +109,8 @@ def working_views(outs: Mapping[str, Manifest], folder: Path | None = None) -> I
     try:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
             bounds = {"memory_limit": MEMORY, "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
-            views = _open(outs, {"temp_directory": temporary, **bounds})
+            bounds |= {"preserve_insertion_order": "false", "temp_directory": temporary}
+            views = _open(outs, bounds)
             with views[0].database:
                 yield views
     except duckdb.Error as error:
