@@ -19,7 +19,7 @@ from .exported import canvases, copied
 from .stocked import Line, stock
 from .tagged import garment, photo
 
-IMAGE = pa.schema([("image", pa.string()), ("sku", pa.string())])
+CAME = pa.schema([("sku", pa.string()), ("image", pa.string())])
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -38,15 +38,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, one in zip(paths, pixels, strict=True):
         Image.fromarray(one).save(path)
     with (folder / "shop.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([IMAGE.names, *([path.name, f"s{i // 2}"] for i, path in enumerate(paths[:3]))])
+        csv.writer(file).writerows([CAME.names, *([f"s{i // 2}", path.name] for i, path in enumerate(paths[:3]))])
     tagger = Tagger.load(weights)
     results = [tagger(path) for path in paths[:3]]
     embedded = next(piece.embedding for piece in results[0].garments_and_parts if piece.embedding is not None)
-    columns = make_schemas(results[0].space, IMAGE, embedding=len(embedded))
-    made = Plan(weights=str(weights), incoming=IMAGE).made_with()
+    columns = make_schemas(results[0].space, CAME, embedding=len(embedded))
+    made = Plan(weights=str(weights), incoming=CAME).made_with()
     del made["columns"]                                             # `stock` says them
     lines = [Line(f"s{i // 2}", result, path=str(paths[i])) for i, result in enumerate(results)]
-    stock(folder / "tags", *lines, incoming=IMAGE, columns=columns, **made)
+    stock(folder / "tags", *lines, incoming=CAME, columns=columns, **made)
     return folder
 
 
@@ -113,7 +113,7 @@ def test_products_are_voted_when_all_photos_are_done(shop: Path) -> None:
     assert [(row["sku"], row["positions"]) for row in rows] == [("s0", [0, 1]), ("s1", [2])]
     code, _, err = run(*asked, "--product", "colour")
     assert code == 2
-    assert "--product colour: no such column came in with the photos; there are: image, sku" in err
+    assert "--product colour: no such column came in with the photos; there are: sku, image" in err
 
 
 def test_a_diff_is_told_as_json_and_written_row_by_row(tmp_path: Path) -> None:

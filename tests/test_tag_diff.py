@@ -85,7 +85,11 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.parametrize("forms", [("parquet", "parquet"), ("csv", "csv"), ("parquet", "csv")])
+@pytest.mark.parametrize("forms", [
+    ("parquet", "csv"),
+    pytest.param(("parquet", "parquet"), marks=pytest.mark.slow),
+    pytest.param(("csv", "csv"), marks=pytest.mark.slow),
+])  # fmt: skip
 def test_what_changed_is_told_in_either_form(tmp_path, forms):
     old, new = (stock(tmp_path / x, *y, form=f) for x, y, f in zip("on", (OLD, NEW), forms, strict=True))
     rows = changes(old, new, tmp_path / "rows.parquet")

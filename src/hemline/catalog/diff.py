@@ -146,7 +146,7 @@ def _shown(side: Views, prefix: str, letter: str, groups: Sequence[str]) -> str:
     """What each photo of a folder shows, in the order of `THINGS` and the groups."""
     things = [
         "p.status", _words(side, "category"), "m.category",
-        _as_set("list_transform(m.colours, lambda each_one: each_one.name)"), "CAST(a.garments AS VARCHAR)",
+        _as_set("list_transform(m.colours, lambda its: its.name)"), "CAST(a.garments AS VARCHAR)",
         *(_words(side, group) for group in groups),
     ]  # fmt: skip
     return f"""

@@ -200,12 +200,12 @@ class _Parser:
         if term.column == "category":
             return f"({self._said(term)} AND {self._alias}.score {op} {number})"
         if term.column == "colour":
-            of, what, unknown = f'{self._alias}.colours, lambda each_one: each_one."name" =', '"share"', ", 0"
+            of, what, unknown = f'{self._alias}.colours, lambda its: its."name" =', '"share"', ", 0"
         else:
-            group = f"replace(each_one.\"group\", ' ', '_') = {literal(term.column)}"
-            of, what, unknown = f'{self._alias}.attributes, lambda each_one: {group} AND each_one."label" =', "score", ", NULL"
+            group = f"replace(its.\"group\", ' ', '_') = {literal(term.column)}"
+            of, what, unknown = f'{self._alias}.attributes, lambda its: {group} AND its."label" =', "score", ", NULL"
         found = f"list_filter({of} {literal(term.value)})"
-        return f"coalesce(list_max(list_transform({found}, lambda each_one: each_one.{what})){unknown}) {op} {number}"
+        return f"coalesce(list_max(list_transform({found}, lambda its: its.{what})){unknown}) {op} {number}"
 
     def _number(self, of: str) -> str:
         token = self._next()
@@ -220,7 +220,7 @@ class _Parser:
         self._asks_photo |= field.table == "p"
         column = f"{self._alias if field.table == 'g' else 'p'}.{quoted(field.column)}"
         if field.table == "g" and field.column == "colours" and op in ("=", "!="):
-            said = f"list_contains(list_transform({column}, lambda each_one: each_one.\"name\"), {self._value('colour')})"
+            said = f"list_contains(list_transform({column}, lambda its: its.\"name\"), {self._value('colour')})"
             return said if op == "=" else f"NOT coalesce({said}, false)"
         if field.table == "g" and self._words.knows_values(field.column) and op in ("=", "!="):
             value = self._value(field.column)

@@ -1,4 +1,4 @@
-"""The index that `hemline similar` searches: OUT/index/ (or another folder), a graph of the vectors of each category, and what it covers.
+"""The index that `hemline similar` searches: a graph of the vectors of each category, in OUT/index or another folder.
 
     index.json              recipe, the parts that are covered, and the file of each category
     000-1000.usearch        vectors as 8-bit whole numbers, read from the disk as they are needed
