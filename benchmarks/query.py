@@ -1,9 +1,11 @@
-"""How long it takes to ask a catalogue of a million garments, beside reading it all.
+"""How long it takes to ask a catalogue of a million garments, beside a plain scan; some four minutes.
 
-    python -m benchmarks.query [--garments 1000000] [--keep FOLDER]
+    python -m benchmarks.query [--garments 1000000] [--indexed 500000] [--keep FOLDER] [--json]
 
 Rows are drawn from a seed, a part at a time, with `hemline tag`'s own schemas and part size. Embeddings lie around
-centres of their category, as real ones do. Prints a JSON of figures; every ratio is within this run.
+centres of their category, as real ones do. Words are asked of all rows; like garments are looked for among the first
+`--indexed`, as the index is the slowest to make. The scan reads the columns that it needs and no others, with all
+threads of pyarrow. Prints figures, by `--json` the ratios alone, for `speed.py`; every ratio is within this run.
 """
 
 from __future__ import annotations
@@ -137,84 +139,95 @@ def _table(columns: dict[str, Any], schema: pa.Schema, count: int) -> pa.Table:
 
 
 def scan(folder: Path) -> pa.Table:
-    """The same question answered by reading both tables whole with pyarrow alone."""
+    """The same question answered with pyarrow alone, which reads the columns that it needs."""
     manifest = read_manifest(folder)
-    read = {table: pa.dataset.dataset([str(x) for x in manifest.files(table)]).to_table() for table in TABLES}
-    garments = read["garments"]
+    needed = {"garments": ["position", "path", "garment", "score", "category", "colour", "textile_pattern"],
+              "photos": ["position", "sku", "price"]}  # fmt: skip
+    garments, photos = (
+        pa.dataset.dataset([str(x) for x in manifest.files(table)]).to_table(needed[table]) for table in TABLES
+    )
     keep = pc.and_(pc.equal(garments["category"], "coat"), pc.equal(garments["colour"], "navy"))
     found = garments.filter(pc.and_(keep, pc.equal(garments["textile_pattern"], "stripe")))
-    photos = read["photos"].select(["position", "sku", "price"])
     return found.select(["position", "path", "garment", "score"]).join(photos, "position").sort_by(
         [("score", "descending"), ("position", "ascending"), ("garment", "ascending")]
     )
 
 
-def seconds(call: Callable[[], object], times: int = 5) -> float:
-    """Median time of a call, after one that is not counted."""
-    call()
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
-
-
-def queries(folder: Path) -> dict[str, Any]:
-    """Figures of `hemline query`, and whether a scan by pyarrow finds the same."""
+def queries(folder: Path, rounds: int) -> dict[str, Any]:
+    """Seconds of `hemline query` and of the scan in each round, one after the other; and whether both find the same."""
     found, scanned = query(folder, ASKED), scan(folder)
     columns = ["position", "garment", "path", "score", "sku", "price"]
-    same = found.select(columns).to_pylist() == scanned.select(columns).to_pylist()
-    texts = {"words": ASKED, "another garment": "coat and navy with skirt and stripe", "sku": "sku=SKU-0000700"}
-    asked = {name: seconds(lambda text=text: query(folder, text, limit=20)) for name, text in texts.items()}
-    whole = seconds(lambda: scan(folder), times=2)
+    if found.select(columns).to_pylist() != scanned.select(columns).to_pylist():
+        raise SystemExit("the query and the scan find different rows")
     views = open_views(folder)
     sql = query_sql(views, ASKED, limit=20)
-    opened = seconds(lambda: views.read(sql).read_all())
-    return {
-        "rows found": found.num_rows,
-        "the same rows as the scan": same,
-        "query, seconds": asked,
-        "query of an OUT that is open, seconds": opened,
-        "scan by pyarrow, seconds": whole,
-        "query / scan": asked["words"] / whole,
+    calls: dict[str, Callable[[], object]] = {
+        "query": lambda: query(folder, ASKED, limit=20),
+        "scan": lambda: scan(folder),
+        "query of an OUT that is open": lambda: views.read(sql).read_all(),
+        "query with another garment": lambda: query(folder, "coat and navy with skirt and stripe", limit=20),
+        "query of a sku": lambda: query(folder, "sku=SKU-0000700", limit=20),
     }
+    taken = [{name: _timed(call) for name, call in calls.items()} for _ in range(rounds + 1)][1:]
+    return {"rows found": found.num_rows, **{name: [one[name] for one in taken] for name in calls}}
+
+
+def first_of(folder: Path, garments: int, other: Path) -> Path:
+    """An OUT of the first parts of one, so many that these hold so many garments."""
+    head, *lines = (folder / MANIFEST).read_text().splitlines(keepends=True)
+    other.mkdir()
+    for table in TABLES:
+        (other / table).symlink_to((folder / table).resolve(), target_is_directory=True)
+    parts = -(-garments // (EACH * PART_SIZE))
+    (other / MANIFEST).write_text("".join([head, *lines[:parts]]))
+    return other
 
 
 def similars(folder: Path, asked: int = 50, top: int = 10) -> dict[str, Any]:
-    """Figures of `hemline similar` beside brute force over the same category in numpy."""
+    """Seconds of `hemline similar` for some coats, and of brute force over all coats in numpy."""
     start = time.perf_counter()
     catalogue = Similar.open(folder)
     built = time.perf_counter() - start
-    again = seconds(lambda: Similar.open(folder), times=3)
+    again = _timed(lambda: Similar.open(folder))
     keys, vectors = _category(folder, "coat")
-    coats = _coats(folder, asked)
-    recalls: list[float] = []
-    found_in: list[float] = []
-    brute_in: list[float] = []
-    for garment in coats:
+    figures: dict[str, list[float]] = {"search": [], "brute force": [], "recall@10": [], "search and look-up": []}
+    for garment in _coats(folder, asked):
         start = time.perf_counter()
         found = catalogue.nearest(garment, top)
-        found_in.append(time.perf_counter() - start)
-        wanted = garment_vector(garment)
+        figures["search"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        order = np.argsort(-(vectors @ wanted), kind="stable")[:top]
-        brute_in.append(time.perf_counter() - start)
+        order = np.argsort(-(vectors @ garment_vector(garment)), kind="stable")[:top]
+        figures["brute force"].append(time.perf_counter() - start)
+        figures["search and look-up"].append(_timed(lambda one=garment: catalogue.find(one, top=top)))
         true = set(keys[order].tolist())
-        recalls.append(len(true & {key for key, _ in found}) / top)
-    whole = statistics.median(_timed(lambda one=one: catalogue.find(one, top=top)) for one in coats[:10])
+        figures["recall@10"].append(len(true & {key for key, _ in found}) / top)
     return {
         "garments in the index": len(catalogue),
-        "index built, seconds": built,
-        "index opened, seconds": again,
+        "index built": built,
+        "index opened": again,
         "index, megabytes": sum(file.stat().st_size for file in (folder / "index").iterdir()) / 1e6,
         "coats": len(keys),
-        "search, seconds": statistics.median(found_in),
-        "search with paths, colours and copies, seconds": whole,
-        "brute force among coats in numpy, seconds": statistics.median(brute_in),
-        "search / brute force": statistics.median(found_in) / statistics.median(brute_in),
-        "recall@10": statistics.mean(recalls),
+        **figures,
     }
+
+
+def ratios(asked: dict[str, Any], alike: dict[str, Any], garments: int) -> list[dict[str, Any]]:
+    """What `speed.py` puts on its page: the middle, and the quartiles."""
+    return [
+        _ratio(f"query / plain pyarrow scan, {garments:,} garments", asked["query"], asked["scan"], "<= 1"),
+        _ratio(
+            f"similar / brute force over the category, {alike['coats']:,} coats of {alike['garments in the index']:,}",
+            alike["search"], alike["brute force"], "<= 1",
+        ),
+        _ratio("recall@10 of similar", alike["recall@10"], 1, ">= 0.9") | {
+            "ratio": statistics.mean(alike["recall@10"])
+        },
+    ]  # fmt: skip
+
+
+def _ratio(what: str, over: list[float], under: list[float] | float, goal: str) -> dict[str, Any]:
+    low, middle, high = np.quantile(np.divide(over, under), (0.25, 0.5, 0.75)).tolist()
+    return {"what": what, "ratio": middle, "low": low, "high": high, "goal": goal}
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -255,7 +268,10 @@ def main() -> None:
     """Make the rows, ask, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--garments", type=int, default=1_000_000)
+    parser.add_argument("--indexed", type=int, default=500_000, help="garments that `similar` looks among (500000)")
+    parser.add_argument("--rounds", type=int, default=8, help="times that each question is asked (8)")
     parser.add_argument("--keep", type=Path, help="make the rows here and keep them; used again if they are there")
+    parser.add_argument("--json", action="store_true", help="print the ratios, as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hemline-query-") as temporary:
         folder = arguments.keep or Path(temporary, "tags")
@@ -264,12 +280,17 @@ def main() -> None:
             make(folder, arguments.garments)
         made = time.perf_counter() - start
         size = sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e6
-        figures = {
-            "cores": cores(), "garments": arguments.garments, "rows made, seconds": made, "tables, megabytes": size,
-            "query": queries(folder), "similar": similars(folder),
-            "most memory, megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }  # fmt: skip
-    print(json.dumps(figures, indent=2))
+        asked = queries(folder, arguments.rounds)
+        alike = similars(first_of(folder, min(arguments.indexed, arguments.garments), Path(temporary, "some")))
+    if arguments.json:
+        print(json.dumps(ratios(asked, alike, arguments.garments), indent=2))
+        return
+    print(f"{cores()} cores, {arguments.garments:,} garments made in {made:.0f} s, {size:,.0f} MB")
+    for name, value in (asked | alike).items():
+        print(f"{name:<32}{statistics.median(value) if isinstance(value, list) else value:>14.4f}")
+    for one in ratios(asked, alike, arguments.garments):
+        print(f"{one['what']}: {one['ratio']:.3f}, {one['low']:.3f} to {one['high']:.3f}, goal {one['goal']}")
+    print(f"most memory, MB: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
 
 
 if __name__ == "__main__":

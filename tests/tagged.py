@@ -46,25 +46,32 @@ def schemas(incoming: pa.Schema = SKU, **options: Any) -> Schemas:
     return make_schemas(SPACE, incoming, **{"embedding": 3, **options})
 
 
-def rows(first: int, *answers: Result | str, columns: Schemas | None = None, **known: Any) -> Rows:
+def rows(
+    first: int,
+    *answers: Result | str,
+    columns: Schemas | None = None,
+    came: Sequence[Any] | None = None,
+    main: int = 0,
+    **known: Any,
+) -> Rows:
     """Rows of photos p0.jpg, p1.jpg, ... by their position: of one that failed, a sentence stands for the answer.
 
-    A photo's sha256 says its position, unless `sha256` names another; its SKU is `s` and that number.
+    A photo's sha256 says its position, unless `sha256` names another; its SKU is `s` and that number, unless
+    `came` says what came in.
     """
     columns = columns or schemas()
     photos, garments = [], []
     for position, answer in enumerate(answers, start=first):
-        path = f"p{position}.jpg"
-        about = {"position": position, "path": path, "occurrence": 0, "sha256": f"{position:064x}", "status": OK,
-                 "weights_sha256": MADE["weights_sha256"], "label_space": "toy"} | known  # fmt: skip
-        result = None if isinstance(answer, str) else replace(answer, photo=path)
+        about = {"position": position, "path": f"p{position}.jpg", "occurrence": 0, "sha256": f"{position:064x}",
+                 "status": OK, "weights_sha256": MADE["weights_sha256"], "label_space": "toy"} | known  # fmt: skip
+        result = None if isinstance(answer, str) else replace(answer, photo=about["path"])
         if result is None:
             about |= {"status": FAILED, "error_message": answer}
         else:
-            main = 0 if result.garments else None
-            garments += garment_rows(columns.garments, position, result, main)
-            about |= {"main_garment": main}
-        photos.append(photo_row(columns.photos, about, [f"s{position}"], result))
+            marked = main if result.garments else None
+            garments += garment_rows(columns.garments, position, result, marked)
+            about |= {"main_garment": marked}
+        photos.append(photo_row(columns.photos, about, came or [f"s{position}"], result))
     return Rows(*(pa.RecordBatch.from_pylist(*x) for x in ((photos, columns.photos), (garments, columns.garments))))
 
 

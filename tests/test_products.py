@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hemline.catalog import _sql, products
+from hemline.catalog import products, views
+from hemline.catalog.parts import read_manifest
 from hemline.catalog.products import write_products
 from hemline.colour import Colour
 from hemline.errors import CatalogError, ConfigError, UnwritableError
@@ -337,15 +338,21 @@ def test_neither_threads_nor_memory_nor_parts_change_a_row(tmp_path, monkeypatch
     ]
     lines = [Line(f"{i * 7 % 10}", one) for i, one in enumerate(shown)]
     rows = voted(stock(tmp_path / "a", *lines, part_size=60))
-    monkeypatch.setattr(_sql, "MOST_THREADS", 1)
+    monkeypatch.setattr(views, "MOST_THREADS", 1)
     monkeypatch.setattr(products, "BATCH", 3)
     assert voted(stock(tmp_path / "b", *lines, part_size=7)) == rows
 
 
-def test_duckdb_loads_nothing_and_leaves_nothing(tmp_path):
-    with _sql.database(tmp_path) as connection:
-        assert names(tmp_path)
-        with pytest.raises(duckdb.Error):
-            connection.execute("SELECT * FROM 'http://localhost:1/x.parquet'")
-        assert connection.execute("SELECT current_setting('autoinstall_known_extensions')").fetchone() == (False,)
-    assert not names(tmp_path)
+def test_duckdb_loads_nothing_and_leaves_nothing(tmp_path, monkeypatch):
+    folder = stock(tmp_path, Line("a", COAT))
+    there = names(folder)
+    monkeypatch.setattr(views, "MEMORY", "60MB")
+    with views.working_views({"": read_manifest(folder)}, folder) as (opened,):
+        assert len(names(folder)) == len(there) + 1
+        for sql in ("SELECT * FROM 'http://localhost:1/x.parquet'", f"SELECT * FROM read_text('{__file__}')"):
+            with pytest.raises(duckdb.Error, match="disabled"):
+                opened.database.execute(sql)
+        assert opened.database.execute("SELECT current_setting('autoinstall_known_extensions')").fetchone() == (False,)
+        opened.database.execute("CREATE TEMP TABLE large AS SELECT range AS n, random() AS r FROM range(4_000_000)")
+        opened.database.execute("SELECT * FROM large ORDER BY r LIMIT 1 OFFSET 3_900_000")  # on the disk
+    assert names(folder) == there

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hemline.catalog import _sql
+from hemline.catalog import views
 from hemline.catalog.diff import Move, diff
 from hemline.catalog.diff_view import MOST, diff_tables
 from hemline.catalog.tables import make_schemas
@@ -85,7 +85,11 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.parametrize("forms", [("parquet", "parquet"), ("csv", "csv"), ("parquet", "csv")])
+@pytest.mark.parametrize("forms", [
+    ("parquet", "csv"),
+    pytest.param(("parquet", "parquet"), marks=pytest.mark.slow),
+    pytest.param(("csv", "csv"), marks=pytest.mark.slow),
+])  # fmt: skip
 def test_what_changed_is_told_in_either_form(tmp_path, forms):
     old, new = (stock(tmp_path / x, *y, form=f) for x, y, f in zip("on", (OLD, NEW), forms, strict=True))
     rows = changes(old, new, tmp_path / "rows.parquet")
@@ -197,7 +201,7 @@ def test_a_csv_of_changes(tmp_path):
 def test_neither_folder_is_written_to_and_errors_are_sentences(tmp_path, monkeypatch):
     old, new = stock(tmp_path / "o", *OLD), stock(tmp_path / "n", *NEW)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(_sql, "MOST_THREADS", 1)
+    monkeypatch.setattr(views, "MOST_THREADS", 1)
     diff(old, new)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     with pytest.raises(ConfigError, match=r"--out .*rows\.txt: name a file that ends in \.parquet or \.csv"):

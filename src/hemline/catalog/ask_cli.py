@@ -93,6 +93,9 @@ def similar(
         Path | None,
         typer.Option(metavar="FILE", help="Write the photo and what was found as a picture.", rich_help_panel=OUTPUT),
     ] = None,
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the index stands, if DIR/index cannot be written.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The weights that made the tags, if not those in the package.")
     ] = None,
@@ -111,13 +114,13 @@ def similar(
     with clean_exit(), needs_extra("similar", "catalog"):
         from hemline import console
         from hemline.catalog import ask_view
-        from hemline.catalog.ask_photo import read_as_tagged, save_sheet
+        from hemline.catalog.ask_photo import form_of, read_as_tagged, save_sheet
         from hemline.catalog.similar import Similar, choose_garment
 
-        catalogue = Similar.open(folder)
-        read = read_as_tagged(
-            photo, catalogue.made, weights=weights, runtime=runtime.value, device=device.value
-        )
+        if draw is not None:
+            form_of(draw)
+        catalogue = Similar.open(folder, index=index)
+        read = read_as_tagged(photo, catalogue.made, weights=weights, runtime=runtime.value, device=device.value)
         chosen = choose_garment(read.result, garment, read.main)
         hits = catalogue.find(chosen, top=top, any_category=any_category, without=read.sha256)
         if as_json:

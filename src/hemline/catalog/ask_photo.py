@@ -71,15 +71,25 @@ def read_as_tagged(
     return Read(result, main_garment(result), hashlib.sha256(data).hexdigest())
 
 
-def save_sheet(path: Path, result: Result, garment: Garment, hits: Sequence[Hit]) -> None:
-    """Write a photo and what was found for it as a JPEG or PNG, by the file's ending.
+def form_of(path: Path) -> str:
+    """The form of a picture, by its file's ending.
 
     Raises:
-        ConfigError: the ending is another one.
-        UnwritableError: the file cannot be written.
+        ConfigError: it is neither JPEG's nor PNG's.
     """
     form = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(path.suffix.lower())
     if form is None:
         raise ConfigError(f"--draw writes .jpg or .png, not {path.name!r}")
+    return form
+
+
+def save_sheet(path: Path, result: Result, garment: Garment, hits: Sequence[Hit]) -> None:
+    """Write a photo and what was found for it as a JPEG or PNG.
+
+    Raises:
+        ConfigError: the file's ending is another one.
+        UnwritableError: the file cannot be written.
+    """
+    form = form_of(path)
     with whole_file(path) as temporary:
         contact_sheet(result, garment, hits).save(temporary, format=form)

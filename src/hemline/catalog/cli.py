@@ -140,8 +140,10 @@ def tag(
             found = compare(*diff, out=out)
             console.plain_json(found.to_dict()) if as_json else console.show_tables(diff_tables(found))
             raise typer.Exit(1 if found.differs else 0)
-        if not catalogue or out is None:
-            raise ConfigError("name what is tagged and where the tables go: hemline tag CATALOGUE --out DIR")
+        if not catalogue or out is None or as_json:
+            raise ConfigError(
+                "name what is tagged and where the tables go: hemline tag CATALOGUE --out DIR; --json is for --diff"
+            )
         catalog = open_catalog(catalogue, path_column=path_column)
         plan = Plan(
             weights=weights,

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from hemline.catalog import _sql
-from hemline.catalog.parts import Manifest, read_manifest
+from hemline.catalog.parts import read_manifest, write_rows
+from hemline.catalog.views import ROWS, Views, literal, quoted, working_views
 from hemline.errors import ConfigError
 from hemline.whole_files import whole_file
 
@@ -116,12 +116,12 @@ def diff(old: Path, new: Path, *, out: Path | None = None) -> Diff:
     if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
         raise ConfigError(f"--out {out}: name a file that ends in .parquet or .csv")
     sides = [read_manifest(Path(folder)) for folder in (old, new)]
-    groups = [_sql.groups(_sql.schema(side, "garments")) for side in sides]
-    shared = [name for name in groups[0] if name in groups[1]]
-    things = [*THINGS, *shared]
-    with _sql.database() as connection:
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute(f"CREATE TEMP TABLE pairs AS {_pairs(sides, shared)}")
+    with working_views({"old_": sides[0], "new_": sides[1]}) as views:
+        groups = [side.groups for side in views]
+        shared = [name for name in groups[0] if name in groups[1]]
+        things = [*THINGS, *shared]
+        connection = views[0].database
+        connection.execute(f"CREATE TEMP TABLE pairs AS {_pairs(views, shared)}")
         only, both, changed, counts = _tally(connection, things)
         moves = {what: _moves(connection, things.index(what)) for what in (STATUS, MAIN)}
         if out is not None:
@@ -136,29 +136,39 @@ def diff(old: Path, new: Path, *, out: Path | None = None) -> Diff:
 # -- SQL: a photo's things are texts o0, o1, ... of the old folder and n0, n1, ... of the new -----------------------
 
 
-def _pairs(sides: Sequence[Manifest], groups: Sequence[str]) -> str:
+def _pairs(sides: Sequence[Views], groups: Sequence[str]) -> str:
     """A row a photo of either folder."""
-    old, new = (_shown(side, letter, groups) for side, letter in zip(sides, "on", strict=True))
+    old, new = (_shown(*side, groups) for side in zip(sides, ("old_", "new_"), "on", strict=True))
     return f"SELECT * FROM ({old}) o FULL JOIN ({new}) n USING (path, occurrence)"
 
 
-def _shown(side: Manifest, letter: str, groups: Sequence[str]) -> str:
+def _shown(side: Views, prefix: str, letter: str, groups: Sequence[str]) -> str:
     """What each photo of a folder shows, in the order of `THINGS` and the groups."""
-    photos = _sql.schema(side, "photos")
-    answers = _sql.read_parts(side, "photos", ["position", "status", "garments", "category", *groups])
-    asked = _sql.read_parts(side, "photos", ["path", "occurrence", "position", "status", "duplicate_of"])
-    mains = _sql.read_parts(side, "garments", ["position", "is_main", "category", "colours"])
-    colours = _sql.as_set("list_transform(m.colours, lambda colour: colour.name)")
     things = [
-        "p.status", _sql.words(photos.field("category"), "a"), "m.category", colours, "CAST(a.garments AS VARCHAR)",
-        *(_sql.words(photos.field(group), "a") for group in groups),
+        "p.status", _words(side, "category"), "m.category",
+        _as_set("list_transform(m.colours, lambda its: its.name)"), "CAST(a.garments AS VARCHAR)",
+        *(_words(side, group) for group in groups),
     ]  # fmt: skip
     return f"""
         SELECT p.path, p.occurrence, {", ".join(f"{thing} AS {letter}{i}" for i, thing in enumerate(things))}
-        FROM {asked} p
-        LEFT JOIN (SELECT * FROM {answers} WHERE status = 'ok') a ON a.position = coalesce(p.duplicate_of, p.position)
-        LEFT JOIN (SELECT * FROM {mains} WHERE is_main) m ON m.position = a.position
+        FROM {prefix}photos p
+        LEFT JOIN (SELECT * FROM {prefix}photos WHERE status = 'ok') a
+            ON a.position = coalesce(p.duplicate_of, p.position)
+        LEFT JOIN (SELECT * FROM {prefix}garments WHERE is_main) m ON m.position = a.position
     """
+
+
+def _words(side: Views, column: str) -> str:
+    """The words of a column of the answered photo as text in SQL; lists as sets."""
+    value = f"a.{quoted(column)}"
+    if side.photos[column].endswith("[]"):
+        return _as_set(value)
+    return value
+
+
+def _as_set(words: str) -> str:
+    """A list as text in SQL: the sorted JSON of its words, each once."""
+    return f"CAST(to_json(list_sort(list_distinct({words}))) AS VARCHAR)"
 
 
 IN_BOTH = "o0 IS NOT NULL AND n0 IS NOT NULL"
@@ -189,7 +199,7 @@ def _moves(connection: duckdb.DuckDBPyConnection, i: int) -> list[Move]:
 def _write(connection: duckdb.DuckDBPyConnection, things: Sequence[str], out: Path) -> None:
     """A row a change, those of a photo in the order of `things`."""
     each = ", ".join(
-        f"{{'i': {i}, 'what': {_sql.text(what)}, 'old': o{i}, 'new': n{i}}}" for i, what in enumerate(things)
+        f"{{'i': {i}, 'what': {literal(what)}, 'old': o{i}, 'new': n{i}}}" for i, what in enumerate(things)
     )
     only = "{'i': 0, 'what': CASE WHEN n0 IS NULL THEN 'only in old' ELSE 'only in new' END, 'old': o0, 'new': n0}"
     changes = f"""
@@ -197,6 +207,6 @@ def _write(connection: duckdb.DuckDBPyConnection, things: Sequence[str], out: Pa
             SELECT path, occurrence, unnest(CASE WHEN {IN_BOTH} THEN [{each}] ELSE [{only}] END) AS change FROM pairs
         ) WHERE change.old IS DISTINCT FROM change.new ORDER BY path, occurrence, change.i
     """
-    form = "FORMAT parquet, COMPRESSION zstd" if out.suffix.lower() == ".parquet" else "FORMAT csv, HEADER"
     with whole_file(out) as temporary:
-        connection.execute(f"COPY ({changes}) TO {_sql.text(str(temporary))} ({form})")
+        rows = connection.sql(changes).to_arrow_reader(ROWS)
+        write_rows(temporary, rows.schema, rows, "parquet" if out.suffix.lower() == ".parquet" else "csv")

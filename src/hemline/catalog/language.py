@@ -43,8 +43,8 @@ class _Token(NamedTuple):
     text: str
 
 
-def condition(text: str, words: Words, fits: Callable[[str, str], bool]) -> str:
-    """What a query asks, as the SQL condition of `garments AS g JOIN photos AS p`.
+def condition(text: str, words: Words, fits: Callable[[str, str], bool]) -> tuple[str, str]:
+    """What a query asks, in SQL: joins that follow `garments AS g JOIN photos AS p`, and the condition.
 
     Args:
         text: The query.
@@ -88,19 +88,26 @@ class _Parser:
         self._at = 0
         self._depth = 0
         self._alias = "g"
+        self._asks_photo = False
+        """Whether a column of photos was asked since this was set."""
 
-    def query(self) -> str:
-        parts = [self._any()]
+    def query(self) -> tuple[str, str]:
+        joins, parts = "", [self._any()]
+        others = 0
         while self._is("keyword", "with", "without"):
-            word = self._next().text
-            self._alias = f"g{len(parts)}"
-            said, alias = self._any(), self._alias
-            exists = f"EXISTS (SELECT 1 FROM garments AS {alias} WHERE {alias}.position = g.position"
-            parts.append(f"{'NOT ' * (word == 'without')}{exists} AND {alias}.garment <> g.garment AND {said})")
+            others += 1
+            word, alias = self._next().text, f"g{others}"
+            self._alias, self._asks_photo = alias, False
+            another = f"{alias}.position = g.position AND {alias}.garment <> g.garment AND {self._any()}"
+            if self._asks_photo:                                  # no join sees both photo and other garment
+                exists = f"EXISTS (SELECT 1 FROM garments AS {alias} WHERE {another})"
+                parts.append(f"NOT {exists}" if word == "without" else exists)
+            else:
+                joins += f"\n{'ANTI' if word == 'without' else 'SEMI'} JOIN garments AS {alias} ON {another}"
         if not self._is("end"):
             here = self._here.text
             raise QueryError(f"{here!r} stands where nothing can: `and`, `or`, `with` or the end was expected")
-        return " AND ".join(parts)
+        return joins, " AND ".join(parts)
 
     @property
     def _here(self) -> _Token:
@@ -193,12 +200,12 @@ class _Parser:
         if term.column == "category":
             return f"({self._said(term)} AND {self._alias}.score {op} {number})"
         if term.column == "colour":
-            of, what, unknown = f'{self._alias}.colours, lambda x: x."name" =', '"share"', ", 0"
+            of, what, unknown = f'{self._alias}.colours, lambda its: its."name" =', '"share"', ", 0"
         else:
-            group = f"replace(x.\"group\", ' ', '_') = {literal(term.column)}"
-            of, what, unknown = f'{self._alias}.attributes, lambda x: {group} AND x."label" =', "score", ", NULL"
+            group = f"replace(its.\"group\", ' ', '_') = {literal(term.column)}"
+            of, what, unknown = f'{self._alias}.attributes, lambda its: {group} AND its."label" =', "score", ", NULL"
         found = f"list_filter({of} {literal(term.value)})"
-        return f"coalesce(list_max(list_transform({found}, lambda x: x.{what})){unknown}) {op} {number}"
+        return f"coalesce(list_max(list_transform({found}, lambda its: its.{what})){unknown}) {op} {number}"
 
     def _number(self, of: str) -> str:
         token = self._next()
@@ -210,9 +217,10 @@ class _Parser:
         op = self._next().text
         if not (self._is("word") or self._is("text")):
             raise QueryError(f"{field.column!r} {op} what? {self._here.text!r} is no value")
+        self._asks_photo |= field.table == "p"
         column = f"{self._alias if field.table == 'g' else 'p'}.{quoted(field.column)}"
         if field.table == "g" and field.column == "colours" and op in ("=", "!="):
-            said = f"list_contains(list_transform({column}, lambda x: x.\"name\"), {self._value('colour')})"
+            said = f"list_contains(list_transform({column}, lambda its: its.\"name\"), {self._value('colour')})"
             return said if op == "=" else f"NOT coalesce({said}, false)"
         if field.table == "g" and self._words.knows_values(field.column) and op in ("=", "!="):
             value = self._value(field.column)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -164,7 +164,7 @@ class Parts:
         for table in TABLES:
             batch: pa.RecordBatch = getattr(rows, table)
             with whole_file(part_file(manifest.folder, table, number, manifest.form)) as temporary:
-                _write_table(batch, temporary, manifest.form)
+                write_rows(temporary, batch.schema, [batch], manifest.form)
         status = rows.photos.column("status").to_pylist()
         counts = {name: status.count(name) for name in (OK, FAILED, DUPLICATE)}
         part = Part(number, manifest.photos, len(status), rows.garments.num_rows, **counts)
@@ -316,11 +316,18 @@ def _rows(photos: pa.Table, garments: pa.Table) -> Rows:
     return Rows(*(pa.RecordBatch.from_struct_array(x.to_struct_array().combine_chunks()) for x in (photos, garments)))
 
 
-def _write_table(batch: pa.RecordBatch, path: Path, form: Form) -> None:
-    if form == "csv":
-        pyarrow.csv.write_csv(pa.Table.from_batches([as_text(batch)]), path)
+def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: Form) -> int:
+    """Write a file of rows, some in memory at a time; how many there were. A CSV has nested columns as JSON."""
+    count = 0
+    if form == "parquet":
+        writer = pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
     else:
-        pyarrow.parquet.write_table(pa.Table.from_batches([batch]), path, compression="zstd")
+        writer = pyarrow.csv.CSVWriter(path, as_text(pa.RecordBatch.from_pylist([], schema)).schema)
+    with writer:
+        for batch in batches:
+            writer.write_batch(batch if form == "parquet" else as_text(batch))
+            count += batch.num_rows
+    return count
 
 
 def _append(path: Path, line: str) -> None:

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
-from hemline.catalog import _sql
-from hemline.catalog.parts import Form, Manifest, part_file, read_manifest
-from hemline.catalog.tables import as_text, came_as
+from hemline.catalog.parts import part_file, read_manifest, write_rows
+from hemline.catalog.tables import came_as
+from hemline.catalog.views import Views, quoted, sweep_work, working_views
 from hemline.catalog.vote import AFTER, BEFORE, Shown, vote
 from hemline.errors import ConfigError
 from hemline.whole_files import sweep, whole_file
@@ -63,27 +61,29 @@ def write_products(folder: Path, column: str) -> Products:
         UnwritableError: the table cannot be written.
     """
     manifest = read_manifest(folder)
-    photos, garments = (_sql.schema(manifest, table) for table in ("photos", "garments"))
-    key = _key(manifest, photos, column)
     path = part_file(manifest.folder, "products", 0, manifest.form)
-    _sql.sweep(manifest.folder)
-    with _sql.database(manifest.folder) as connection:
-        groups = _groups(connection, manifest, garments)
+    sweep_work(manifest.folder)
+    with working_views({"": manifest}, manifest.folder) as (views,):
+        key = _key(views, column)
+        groups = pa.schema([(name, _type_of(views.garments[name])) for name in views.groups])
         called = came_as([column], [*BEFORE.names, *groups.names, *AFTER.names])[0]
-        schema = pa.schema([key.with_name(called), *BEFORE, *groups, *AFTER])
         named = _names_one(key, manifest.made["columns"][column])
-        ((named_ones, rows_in_all),) = connection.execute(
-            f"SELECT count(*) FILTER ({named}), count(*) FROM {_sql.read_parts(manifest, 'photos', [key.name])}"
+        ((named_ones, rows_in_all),) = views.database.execute(
+            f"SELECT count(*) FILTER ({named}), count(*) FROM photos"
         ).fetchall()
-        rows = _rows(connection, _query(manifest, key, named))
+        kind = views.database.sql(f"SELECT {quoted(key)} FROM photos LIMIT 0").to_arrow_table().schema.types[0]
+        schema = pa.schema([(called, kind), *BEFORE, *groups, *AFTER])
+        rows = _rows(views.database, _query(key, named))
         voted = (
             {called: value} | vote((Shown(*row[1:]) for row in seen), groups)
             for value, seen in groupby(rows, itemgetter(0))
         )
+        some_at_a_time = iter(lambda: list(islice(voted, BATCH)), [])
         path.parent.mkdir(exist_ok=True)
         sweep(path)
         with whole_file(path) as temporary:
-            count = _write(voted, schema, temporary, manifest.form)
+            batches = (pa.RecordBatch.from_pylist(some, schema) for some in some_at_a_time)
+            count = write_rows(temporary, schema, batches, manifest.form)
     return Products(path, count, named_ones, rows_in_all - named_ones)
 
 
@@ -104,45 +104,34 @@ def check_column(column: str, columns: Mapping[str, str]) -> None:
         raise ConfigError(f"--product {column}: holds {columns[column]}, and a product's key is a text or a number")
 
 
-def _key(manifest: Manifest, photos: pa.Schema, column: str) -> pa.Field:
-    """The column of the photos table that the catalogue calls so."""
-    columns = manifest.made["columns"]
+def _key(views: Views, column: str) -> str:
+    """What the photos table calls a column of the catalogue."""
+    columns = views.manifest.made["columns"]
     check_column(column, columns)
-    return photos.field(dict(zip(columns, _sql.incoming(photos), strict=True))[column])
+    return dict(zip(columns, views.came, strict=True))[column]
 
 
-def _names_one(key: pa.Field, kind: str) -> str:
+def _type_of(group: str) -> pa.DataType:
+    """Of a group's column, by its type in DuckDB: text where one value is allowed, a list where many are."""
+    return pa.list_(pa.string()) if group.endswith("[]") else pa.string()
+
+
+def _names_one(key: str, kind: str) -> str:
     """Whether a row names a product, in SQL: not null, no empty text, and a number where it is one."""
-    name = _sql.name(key.name)
+    name = quoted(key)
     if kind in ("halffloat", "float", "double"):
         return f"{name} IS NOT NULL AND NOT isnan(CAST({name} AS DOUBLE))"
     return f"{name} IS NOT NULL AND CAST({name} AS VARCHAR) != ''"
 
 
-def _groups(connection: duckdb.DuckDBPyConnection, manifest: Manifest, garments: pa.Schema) -> pa.Schema:
-    """The columns of attribute groups: text where one value is allowed, a list where many are."""
-    names = _sql.groups(garments)
-    if manifest.form == "parquet" or not names:
-        return pa.schema([garments.field(name) for name in names])
-    lists = ", ".join(f"coalesce(bool_or(starts_with({_sql.name(name)}, '[')), false)" for name in names)
-    (found,) = connection.execute(f"SELECT {lists} FROM {_sql.read_parts(manifest, 'garments', names)}").fetchall()
-    return pa.schema(
-        [(name, pa.list_(pa.string()) if several else pa.string()) for name, several in zip(names, found, strict=True)]
-    )
-
-
-def _query(manifest: Manifest, key: pa.Field, named: str) -> str:
+def _query(key: str, named: str) -> str:
     """A row a photo that names a product: those of a product together, its copies of a photo side by side."""
-    photos = _sql.read_parts(manifest, "photos", [key.name, "position", "status", "duplicate_of"])
-    twins = _sql.read_parts(manifest, "photos", ["position", "status"])
-    says = ["position", "garment", "is_main", "category", "score", "colours", "attributes"]
-    garments = _sql.read_parts(manifest, "garments", says)
     return f"""
-        SELECT p.{_sql.name(key.name)}, p.position, p.answered, coalesce(twin.status, p.status) = 'ok',
-               g.garment, g.category, g.score, g.colours, g.attributes
-        FROM (SELECT *, coalesce(duplicate_of, position) AS answered FROM {photos} WHERE {named}) p
-        LEFT JOIN {twins} twin ON twin.position = p.duplicate_of
-        LEFT JOIN (SELECT * FROM {garments} WHERE is_main) g ON g.position = p.answered
+        SELECT p.{quoted(key)}, p.position, coalesce(p.duplicate_of, p.position) AS answered,
+               coalesce(twin.status, p.status) = 'ok', g.garment, g.category, g.score, g.colours, g.attributes
+        FROM (SELECT * FROM photos WHERE {named}) p
+        LEFT JOIN photos twin ON twin.position = p.duplicate_of
+        LEFT JOIN (SELECT * FROM garments WHERE is_main) g ON g.position = coalesce(p.duplicate_of, p.position)
         ORDER BY 1, 3, 2
     """
 
@@ -151,20 +140,3 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[A
     found = connection.execute(query)
     while rows := found.fetchmany(BATCH):
         yield from rows
-
-
-def _write(rows: Iterator[Mapping[str, Any]], schema: pa.Schema, path: Path, form: Form) -> int:
-    """Write rows, so many in memory at a time; how many there were."""
-    count = 0
-    with _writer(schema, path, form) as writer:
-        while batch := list(islice(rows, BATCH)):
-            table = pa.RecordBatch.from_pylist(batch, schema)
-            writer.write_batch(table if form == "parquet" else as_text(table))
-            count += len(batch)
-    return count
-
-
-def _writer(schema: pa.Schema, path: Path, form: Form) -> pyarrow.parquet.ParquetWriter | pyarrow.csv.CSVWriter:
-    if form == "parquet":
-        return pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
-    return pyarrow.csv.CSVWriter(path, as_text(pa.RecordBatch.from_pylist([], schema)).schema)

@@ -47,8 +47,9 @@ def query_sql(views: Views, text: str, *, limit: int | None = None, count: bool 
         found = views.read(f"SELECT TRY_CAST({value} AS {type_}) IS NOT NULL AS fits").read_all()
         return bool(found["fits"][0].as_py())
 
-    asked = condition(text, Words(views), fits)
-    tables = f"FROM garments AS g JOIN photos AS p ON g.position = coalesce(p.duplicate_of, p.position)\nWHERE {asked}"
+    joins, asked = condition(text, Words(views), fits)
+    photo = "g.position = coalesce(p.duplicate_of, p.position)"
+    tables = f"FROM garments AS g JOIN photos AS p ON {photo}{joins}\nWHERE {asked}"
     if count:
         return f"SELECT count(*) AS count\n{tables}"
     columns = ["p.position", "p.path", "p.duplicate_of"]

@@ -56,16 +56,20 @@ class Similar:
         self._indexes = indexes
 
     @classmethod
-    def open(cls, folder: Path | str) -> Similar:
+    def open(cls, folder: Path | str, *, index: Path | str | None = None) -> Similar:
         """Open the index of what `hemline tag` wrote; it is built first where it is not there or parts were added.
+
+        Args:
+            folder: OUT.
+            index: Where the index stands, or is to; None is OUT/index.
 
         Raises:
             CatalogError: the folder does not hold tags, or these hold no embeddings.
-            ConfigError: another process builds the index.
+            ConfigError: another process builds the index, or `index` holds other things.
             UnwritableError: the index cannot be written.
         """
         views = open_views(folder)
-        return cls(views, up_to_date_index(views))
+        return cls(views, up_to_date_index(views, None if index is None else Path(index)))
 
     def __len__(self) -> int:
         """How many garments can be found."""

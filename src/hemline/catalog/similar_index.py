@@ -1,4 +1,4 @@
-"""The index that `hemline similar` searches: OUT/index/, a graph of the vectors of each category, and what it covers.
+"""The index that `hemline similar` searches: a graph of the vectors of each category, in OUT/index or another folder.
 
     index.json              recipe, the parts that are covered, and the file of each category
     000-1000.usearch        vectors as 8-bit whole numbers, read from the disk as they are needed
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +25,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from usearch.index import Index
 
-from hemline._held import held
+from hemline._held import LOCK, held
 from hemline.catalog import vectors
 from hemline.catalog.views import Views
 from hemline.environment import cores
-from hemline.errors import CatalogError
+from hemline.errors import CatalogError, ConfigError, UnwritableError
 from hemline.whole_files import whole_file
 
 STATE = "index.json"
@@ -55,12 +56,16 @@ class _State(NamedTuple):
     """Of each category."""
 
 
-def up_to_date_index(views: Views) -> dict[str, Index]:
+def up_to_date_index(views: Views, folder: Path | None = None) -> dict[str, Index]:
     """The graph of each category, memory-mapped; built, or added to, where parts of the OUT are not in it.
+
+    Args:
+        views: The OUT.
+        folder: Where it stands; None is OUT/index.
 
     Raises:
         CatalogError: the tags hold no embeddings.
-        ConfigError: another process builds it.
+        ConfigError: another process builds it, or the folder holds other things.
         UnwritableError: it cannot be written.
     """
     if "embedding" not in views.garments:
@@ -68,14 +73,31 @@ def up_to_date_index(views: Views) -> dict[str, Index]:
             f"{views.manifest.folder}: holds no embeddings, by which like garments are found: they are left out by "
             "`tag --no-embeddings`, and by weights that find instances"
         )
-    folder = views.manifest.folder / "index"
+    folder = views.manifest.folder / "index" if folder is None else folder
     state = _read(folder, views)
     if state is None or state.parts < len(views.manifest.parts):
+        _make(folder)
         with held(folder, (), "is building its index: wait for its end"):
             state = _read(folder, views)
             if state is None or state.parts < len(views.manifest.parts):
                 state = _build(folder, views, state)
     return {category: _open(folder / file, state.size, view=True) for category, file in state.files.items()}
+
+
+def _make(folder: Path) -> None:
+    """See to it that the index can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = {file.name for file in folder.iterdir()} - {STATE, LOCK}
+        if not (folder / STATE).exists() and any(not name.endswith(".usearch") for name in there):
+            raise ConfigError(f"--index {folder}: holds other things; name a folder that is empty or not there yet")
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UnwritableError(
+            f"{folder}: the index cannot be written there ({error.strerror or error}): name another folder for it by "
+            "--index DIR"
+        ) from error
 
 
 def _read(folder: Path, views: Views) -> _State | None:

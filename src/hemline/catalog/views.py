@@ -1,11 +1,18 @@
 """An OUT as views of a database in memory that can read the OUT's own files and nothing else.
 
 `photos`, `garments` and, where `tag --product` wrote it, `products`. The database writes nothing, loads no extension,
-reaches no network and sees no other file: what is asked of it may come from a web form.
+reaches no network and sees no other file: what is asked of it may come from a web form. Both forms read alike: where a
+CSV holds JSON text, lists and structures come back. `working_views` is for work of our own over whole tables.
 """
 
 from __future__ import annotations
 
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from hemline.catalog.parts import Manifest, read_manifest
-from hemline.errors import CatalogError, QueryError, in_short
+from hemline.errors import CatalogError, QueryError, UnwritableError, in_short
 
 LABELS = 'STRUCT("group" VARCHAR, "label" VARCHAR, id VARCHAR, score FLOAT)[]'
 OF_CSV = {
@@ -30,9 +37,16 @@ CAME = {
 }  # fmt: skip
 """Types of columns that came in, by Arrow's names without the number of bits."""
 
-
 ROWS = 20_000
 """That are in memory at a time."""
+LONGEST_LINE = 1 << 26
+"""Bytes of a CSV's row, at most: masks and embeddings are text there."""
+MEMORY = "512MB"
+"""What work of our own holds before it writes to its temporary folder."""
+MOST_THREADS = 4
+"""Of such work; each holds buffers of its own."""
+TEMPORARY = ".duckdb-"
+"""What its temporary folders' names begin with."""
 
 
 class Views(NamedTuple):
@@ -77,24 +91,72 @@ def open_views(folder: Path | str) -> Views:
     Raises:
         CatalogError: it is no such folder, nothing stands there yet, or a file is missing or damaged.
     """
-    manifest = read_manifest(Path(folder))
-    if not manifest.parts:
-        raise CatalogError(f"{folder}: no part is finished yet: let `hemline tag` run on")
-    files = {table: [file.resolve() for file in manifest.files(table)] for table in ("photos", "garments")}
-    files["products"] = sorted((manifest.folder / "products").resolve().glob(f"part-*.{manifest.form}"))
-    names = [literal(str(file)) for paths in files.values() for file in paths]
-    database = duckdb.connect(":memory:")
+    return _open({"": read_manifest(Path(folder))}, {"temp_directory": ""})[0]
+
+
+@contextmanager
+def working_views(outs: Mapping[str, Manifest], folder: Path | None = None) -> Iterator[list[Views]]:
+    """Some OUTs in one database of bounded memory, which writes what it cannot hold to a temporary folder.
+
+    Args:
+        outs: What the names of each one's views begin with (`old_` makes `old_photos`), and what stands there.
+        folder: Where the temporary folder is made, and removed in the end; None leaves it to the system.
+
+    Raises:
+        CatalogError: nothing stands there yet, or a part is damaged or missing.
+        UnwritableError: the disk is full, or nothing can be written there.
+    """
     try:
-        for setting in ("autoinstall_known_extensions", "autoload_known_extensions", "python_enable_replacements"):
-            database.execute(f"SET {setting} = false")
-        database.execute("SET temp_directory = ''")
-        database.execute(f"SET allowed_paths = [{', '.join(names)}]")
-        database.execute("SET enable_external_access = false")
-        columns = {table: _view(database, table, paths, manifest) for table, paths in files.items() if paths}
-        database.execute("SET lock_configuration = true")
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
+            bounds = {"memory_limit": MEMORY, "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
+            bounds |= {"preserve_insertion_order": "false", "temp_directory": temporary}
+            views = _open(outs, bounds)
+            with views[0].database:
+                yield views
     except duckdb.Error as error:
-        raise CatalogError(f"{folder}: cannot be read ({in_short(error)}): tag into another folder") from error
-    return Views(manifest, database, columns["photos"], columns["garments"])
+        raise CatalogError(f"the tags cannot be read ({in_short(error)})") from error
+    except OSError as error:
+        raise UnwritableError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+
+
+def sweep_work(folder: Path) -> None:
+    """Remove the temporary folders that killed processes left in a folder; nobody may be working in it now."""
+    for left in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _open(outs: Mapping[str, Manifest], settings: Mapping[str, str]) -> list[Views]:
+    """Views of each OUT, in one database that is locked once they stand."""
+    files = {prefix: _files(manifest) for prefix, manifest in outs.items()}
+    readable = [literal(str(file)) for tables in files.values() for paths in tables.values() for file in paths]
+    off = ("autoinstall_known_extensions", "autoload_known_extensions", "python_enable_replacements")
+    database = duckdb.connect(":memory:")
+    views = []
+    for name, value in (*dict.fromkeys(off, "false").items(), *settings.items()):
+        database.execute(f"SET {name} = {literal(value)}")
+    database.execute(f"SET allowed_paths = [{', '.join(readable)}]")
+    database.execute("SET enable_external_access = false")
+    for prefix, manifest in outs.items():
+        try:
+            columns = {
+                table: _view(database, prefix, table, paths, manifest)
+                for table, paths in files[prefix].items() if paths
+            }  # fmt: skip
+        except (duckdb.Error, OSError, StopIteration, ValueError) as error:
+            folder = manifest.folder
+            raise CatalogError(f"{folder}: cannot be read ({in_short(error)}): tag into another folder") from error
+        views.append(Views(manifest, database, columns["photos"], columns["garments"]))
+    database.execute("SET lock_configuration = true")
+    return views
+
+
+def _files(manifest: Manifest) -> dict[str, list[Path]]:
+    """The files of each table."""
+    if not manifest.parts:
+        raise CatalogError(f"{manifest.folder}: no part is finished yet: let `hemline tag` run on")
+    files = {"photos": manifest.files("photos"), "garments": manifest.files("garments")}
+    files["products"] = sorted((manifest.folder / "products").glob(f"part-*.{manifest.form}"))
+    return {table: [file.resolve() for file in paths] for table, paths in files.items()}
 
 
 def literal(text: str) -> str:
@@ -113,20 +175,27 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _view(database: duckdb.DuckDBPyConnection, table: str, files: list[Path], manifest: Manifest) -> dict[str, str]:
-    paths = f"[{', '.join(literal(str(file)) for file in files)}]"
+def _view(
+    database: duckdb.DuckDBPyConnection, prefix: str, table: str, files: list[Path], manifest: Manifest
+) -> dict[str, str]:
+    """Make the view of a table; its columns and their types."""
+    paths = f"[{', '.join(literal(str(file)) for file in files)}], hive_partitioning = false"
     if manifest.form == "parquet":
-        database.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet({paths})")
+        rows = f"SELECT * FROM read_parquet({paths})"
     else:
+        with files[0].open(encoding="utf-8", newline="") as lines:
+            names = next(csv.reader(lines))
+        there = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         text = (
-            f"read_csv({paths}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', "
-            "nullstr = '', allow_quoted_nulls = false, max_line_size = 100000000)"
+            f"read_csv({paths}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
+            f"new_line = '\\n', nullstr = '', allow_quoted_nulls = false, max_line_size = {LONGEST_LINE}, "
+            f"columns = {{{there}}})"
         )
-        names = [str(row[0]) for row in database.execute(f"DESCRIBE SELECT * FROM {text}").fetchall()]
         types = _types_of_csv(database, table, names, text, manifest)
-        casts = ", ".join(_cast(name, types.get(name, "VARCHAR")) for name in names)
-        database.execute(f"CREATE VIEW {table} AS SELECT {casts} FROM {text}")
-    return {str(row[0]): str(row[1]) for row in database.execute(f"DESCRIBE {table}").fetchall()}
+        rows = f"SELECT {', '.join(_cast(name, types.get(name, 'VARCHAR')) for name in names)} FROM {text}"
+    view = quoted(prefix + table)
+    database.execute(f"CREATE VIEW {view} AS {rows}")
+    return {str(row[0]): str(row[1]) for row in database.execute(f"DESCRIBE {view}").fetchall()}
 
 
 def _types_of_csv(
