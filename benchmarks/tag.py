@@ -128,7 +128,7 @@ def memory(args: argparse.Namespace, folder: Path) -> list[Figure]:
 
 def small_network(folder: Path) -> str:
     """Weights of the tests, without training and sure of little; made by a process of its own, for it takes torch."""
-    make = "import sys; from pathlib import Path; from tests.shop import write_weights; write_weights(Path(sys.argv[1]))"
+    make = "import sys, pathlib; from tests.shop import write_weights; write_weights(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", make, folder], check=True, cwd=ROOT, stdout=sys.stderr)
     return str(folder / "small.onnx")
 

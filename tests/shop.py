@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,3 +81,11 @@ def members(session):
         if int(of) == session and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+def all_gone(session):
+    """Whether all processes of a session end within 20 seconds of its first."""
+    until = time.monotonic() + 20
+    while members(session) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not members(session)

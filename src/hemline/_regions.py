@@ -135,7 +135,7 @@ def _regions_of(maps: Maps, layer: Sequence[int], wanted: int) -> dict[int, Regi
             continue
         kept = remove_speckles(won, owner.size)
         if kept is not won:
-            owner[crop][won & ~kept] = NOBODY
+            _give(owner[crop], won & ~kept, NOBODY)
         if kept.any():
             boxes[k] = crop
     regions = {}
@@ -147,7 +147,7 @@ def _regions_of(maps: Maps, layer: Sequence[int], wanted: int) -> dict[int, Regi
             filled = fill_holes(won, owner[crop] == NOBODY)
             mask[crop] = filled
             if filled is not won:
-                owner[crop][filled] = k
+                _give(owner[crop], filled, k)
             regions[k] = Region(mask, score)
     return regions
 
@@ -170,16 +170,15 @@ def _decide(
     owner = np.full(shape, NOBODY, np.int16)
     best = np.zeros(shape, np.float32)
     reach = {k: maps.reach(k) for k in contenders(maps, layer)}
-    full, number = np.empty((1, *shape), np.float32), np.empty(shape, np.int16)
+    full = np.empty((1, *shape), np.float32)
     for k, within in reach.items():
         margin, highest = maps.at_full_size(k, full)[within], best[within]
         if not margin.size:
             continue
         margin -= maps.thresholds[k]
-        better = (margin > highest).view(np.uint8)
-        cv2.copyTo(margin, better, highest)                   # in a twentieth of the time that numpy takes
-        number[within] = k
-        cv2.copyTo(number[within], better, owner[within])
+        better: Mask = margin > highest
+        cv2.copyTo(margin, better.view(np.uint8), highest)
+        _give(owner[within], better, k)
     return owner, best, reach
 
 
@@ -201,6 +200,11 @@ def contenders(maps: Maps, layer: Sequence[int]) -> list[int]:
     there = passing.astype(np.float32) @ won.astype(np.float32).T        # (C, C): cells where k passes that j wins
     good = passing.any(1) & (won.sum(1) >= LEAST_RIVALRY * there.max(1))
     return [competing[i] for i in np.flatnonzero(good)]
+
+
+def _give(owner: NDArray[np.int16], where: Mask, k: int) -> None:
+    """`owner[where] = k`, in a twentieth of the time that numpy takes."""
+    cv2.copyTo(np.full(owner.shape, k, np.int16), where.view(np.uint8), owner)
 
 
 def _box(owner: NDArray[np.int16], k: int, within: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -93,7 +93,7 @@ def colours_of(photo: NDArray[np.uint8], garments: Sequence[CoarseMask], max_col
     there = [pixels for pixels in samples if len(pixels)]
     if not there:
         return [[] for _ in samples]
-    lab: NDArray[np.float32] = cv2.cvtColor(np.stack(there).astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    lab = np.asarray(cv2.cvtColor(np.stack(there).astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
     groups = _group(_features(lab))
     members = [
         pixels[label == group] for pixels, label in zip(lab, groups, strict=True) for group in range(label.max() + 1)
@@ -208,9 +208,8 @@ def _merge(centres: list[list[float]], sizes: list[int]) -> list[int]:
     while gaps and min(gaps.values()) < SAME**2:
         keep, gone = min(gaps, key=gaps.__getitem__)
         size = sizes[keep] + sizes[gone]
-        centres[keep] = [
-            (one * sizes[keep] + two * sizes[gone]) / size for one, two in zip(centres[keep], centres[gone], strict=True)
-        ]
+        weight = sizes[gone] / size
+        centres[keep] = [x + weight * (y - x) for x, y in zip(centres[keep], centres[gone], strict=True)]
         sizes[keep] = size
         alive.remove(gone)
         index = [keep if i == gone else i for i in index]
