@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from hemline.catalog.tables import make_schemas
 from hemline.catalog.work import Plan
+from hemline.checkpoint import save
 from hemline.cli import app
 from hemline.tagger import Tagger
 
-from .exported import canvases, copied
+from .exported import canvases, small_network
 from .stocked import Line, stock
 from .tagged import garment, photo
 
@@ -32,14 +33,16 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos, the weights of a small network, shop.csv, and `tags`: what it says of the first three photos."""
     folder = tmp_path_factory.mktemp("shop")
-    weights = copied(folder)
+    network, metadata = small_network()
+    weights = folder / "small.safetensors"
+    save(weights, network.state_dict(), metadata)
     pixels, _ = canvases(4)
     paths = [folder / f"{number}.png" for number in range(4)]
     for path, one in zip(paths, pixels, strict=True):
         Image.fromarray(one).save(path)
     with (folder / "shop.csv").open("w", newline="") as file:
         csv.writer(file).writerows([CAME.names, *([f"s{i // 2}", path.name] for i, path in enumerate(paths[:3]))])
-    tagger = Tagger.load(weights)
+    tagger = Tagger.load(weights, runtime="torch")
     results = [tagger(path) for path in paths[:3]]
     embedded = next(piece.embedding for piece in results[0].garments_and_parts if piece.embedding is not None)
     columns = make_schemas(results[0].space, CAME, embedding=len(embedded))
@@ -52,7 +55,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def similar(shop: Path, *more: object) -> tuple[int, str, str]:
     weights = next(shop.glob("*.safetensors"))
-    return run("similar", shop / "0.png", "--in", shop / "tags", "--weights", weights, *more)
+    return run("similar", shop / "0.png", "--in", shop / "tags", "--weights", weights, "--runtime", "torch", *more)
 
 
 def test_similar_finds_the_photo_itself_first_and_draws_what_it_found(shop: Path, tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_the_index_stands_elsewhere_where_it_cannot_stand_in_the_folder(shop: Pa
         (tags / name).symlink_to(shop / "tags" / name)
     (tags / "index").write_text("")                                # no folder can be made there
     weights = next(shop.glob("*.safetensors"))
-    asked = ("similar", shop / "0.png", "--in", tags, "--weights", weights, "--json")
+    asked = ("similar", shop / "0.png", "--in", tags, "--weights", weights, "--runtime", "torch", "--json")
     code, _, err = run(*asked)
     assert code == 2
     assert err.endswith("name another folder for it by --index DIR")

@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_parts_before_it(tmp_path, monkeypatch):
     with open_parts(tmp_path, MADE, part_size=1) as parts:
         parts.add(rows(0, COAT))
         manifest = (tmp_path / MANIFEST).stat().st_ino
-        monkeypatch.setattr("pyarrow.parquet.write_table", full)
+        monkeypatch.setattr("pyarrow.parquet.ParquetWriter", full)
         with pytest.raises(UnwritableError, match=r"part-000001\.parquet: cannot be written: No space left"):
             parts.add(rows(1, COAT))
         monkeypatch.undo()

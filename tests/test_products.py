@@ -346,13 +346,13 @@ def test_neither_threads_nor_memory_nor_parts_change_a_row(tmp_path, monkeypatch
 def test_duckdb_loads_nothing_and_leaves_nothing(tmp_path, monkeypatch):
     folder = stock(tmp_path, Line("a", COAT))
     there = names(folder)
-    monkeypatch.setattr(views, "MEMORY", "60MB")
+    monkeypatch.setattr(views, "MEMORY", "50MB")
     with views.working_views({"": read_manifest(folder)}, folder) as (opened,):
         assert len(names(folder)) == len(there) + 1
         for sql in ("SELECT * FROM 'http://localhost:1/x.parquet'", f"SELECT * FROM read_text('{__file__}')"):
             with pytest.raises(duckdb.Error, match="disabled"):
                 opened.database.execute(sql)
         assert opened.database.execute("SELECT current_setting('autoinstall_known_extensions')").fetchone() == (False,)
-        opened.database.execute("CREATE TEMP TABLE large AS SELECT range AS n, random() AS r FROM range(4_000_000)")
-        opened.database.execute("SELECT * FROM large ORDER BY r LIMIT 1 OFFSET 3_900_000")  # on the disk
+        opened.database.execute("CREATE TEMP TABLE large AS SELECT range AS n, random() AS r FROM range(3_000_000)")
+        opened.database.execute("SELECT * FROM large ORDER BY r LIMIT 1 OFFSET 2_900_000")  # on the disk
     assert names(folder) == there
