@@ -25,7 +25,7 @@ from PIL import Image
 
 from hemline._regions import Maps, find_regions, logit, working_frame
 from hemline.coarse import CoarseMask
-from hemline.colour import colours
+from hemline.colour import colours_of
 from hemline.errors import DeviceError
 from hemline.photo import place, read_for, read_photo
 from hemline.predict import demo_photo
@@ -95,7 +95,7 @@ def stages(jpeg: bytes, taggers: Mapping[str, Tagger]) -> dict[str, Stage]:
         **{name: network(one) for name, one in taggers.items()},
         "after the network": lambda: read_answer(masks, labels, canvas, frame, metadata, read, name="photo"),
         "  masks": lambda: find_regions(maps, count),
-        "  colours": lambda: [colours(read.pixels, mask) for mask in drawn],
+        "  colours": lambda: colours_of(read.pixels, [CoarseMask(mask, read.size) for mask in drawn]),
         "  run lengths, boxes, areas": packed,
         "JSON, once more": lambda: result.to_dict(),
         "masks of the photo's size, if asked for": lambda: [CoarseMask(mask, read.size).whole() for mask in drawn],

@@ -64,7 +64,7 @@ def rows(
     for position, answer in enumerate(answers, start=first):
         about = {"position": position, "path": f"p{position}.jpg", "occurrence": 0, "sha256": f"{position:064x}",
                  "status": OK, "weights_sha256": MADE["weights_sha256"], "label_space": "toy"} | known  # fmt: skip
-        result = None if isinstance(answer, str) else replace(answer, photo=about["path"])
+        result = None if isinstance(answer, str) else replace(answer, photo=str(about["path"]))
         if result is None:
             about |= {"status": FAILED, "error_message": answer}
         else:

@@ -108,7 +108,8 @@ def _key(views: Views, column: str) -> str:
     """What the photos table calls a column of the catalogue."""
     columns = views.manifest.made["columns"]
     check_column(column, columns)
-    return dict(zip(columns, views.came, strict=True))[column]
+    name: str = dict(zip(columns, views.came, strict=True))[column]
+    return name
 
 
 def _type_of(group: str) -> pa.DataType:
