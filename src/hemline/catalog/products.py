@@ -106,7 +106,7 @@ def check_column(column: str, columns: Mapping[str, str]) -> None:
 
 def _key(views: Views, column: str) -> str:
     """What the photos table calls a column of the catalogue."""
-    columns = views.manifest.made["columns"]
+    columns: dict[str, str] = views.manifest.made["columns"]
     check_column(column, columns)
     name: str = dict(zip(columns, views.came, strict=True))[column]
     return name
