@@ -165,7 +165,7 @@ def predict(
         if len(asked) > MANY:
             console.note(f"{len(asked):,} photos: `hemline tag` reads so many on all cores, and goes on if stopped")
         tagger = Tagger.load(
-            weights,
+            None if weights == Path("default") else weights,
             runtime=runtime.value,
             device=device.value,
             dtype=dtype.value,
