@@ -23,7 +23,7 @@ EMPTY = 1e-4
 def masked_mean(x: Tensor, masks: Tensor) -> Tensor:
     """Mean of features (B, C, H, W) under soft masks (B, N, H', W') in 0..1 -> (B, N, C)."""
     weights = area_resize(masks, x.shape[-2:]).flatten(2)                # (B, N, h*w)
-    total = torch.bmm(weights, x.flatten(2).transpose(1, 2))             # (B, N, C)
+    total = torch.bmm(weights, x.permute(0, 2, 3, 1).flatten(1, 2))      # (B, N, C); channels last, nothing is moved
     return total / (weights.sum(2, keepdim=True) + EMPTY)
 
 
