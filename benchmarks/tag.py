@@ -95,7 +95,7 @@ def throughput(args: argparse.Namespace, folder: Path) -> list[Figure]:
         rounds["tag"].append(tag(photos, folder / f"out {number}", args.workers)["rate"])
         note("  ".join(f"{name} {rates[-1]:.2f}/s" for name, rates in rounds.items()))
     return [
-        _figure("tag / network alone, all cores", rounds["tag"], rounds["network"], ">= 0.9"),
+        _figure(f"tag / network alone, all cores, {_megapixels(base):.1f} megapixels", rounds["tag"], rounds["network"], ">= 0.9"),
         _figure("tag / the same work without tables or processes between", rounds["tag"], rounds["work"]),
         _figure("that work / network alone", rounds["work"], rounds["network"]),
     ]

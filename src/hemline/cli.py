@@ -9,9 +9,10 @@ import io
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName, named_paths
@@ -24,12 +25,22 @@ from hemline.errors import ConfigError, HemlineError
 from hemline.export_cli import app as exports
 from hemline.listings import app as listings
 
+
+class _Commands(TyperGroup):
+    """The list of commands as plain text: what draws the help of one command takes twice the time of all the rest."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  typer has a click of its own
+        self.rich_markup_mode = None
+        super().format_help(ctx, formatter)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.add_typer(data_commands, name="data")
 app.add_typer(exports)
