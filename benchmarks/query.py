@@ -144,7 +144,8 @@ def scan(folder: Path) -> pa.Table:
     needed = {"garments": ["position", "path", "garment", "score", "category", "colour", "textile_pattern"],
               "photos": ["position", "sku", "price"]}  # fmt: skip
     sets = {table: pa.dataset.dataset([str(x) for x in manifest.files(table)]) for table in TABLES}
-    asked = (pc.field("category") == "coat") & (pc.field("colour") == "navy") & (pc.field("textile_pattern") == "stripe")
+    category, colour, pattern = (pc.field(name) for name in ("category", "colour", "textile_pattern"))
+    asked = (category == "coat") & (colour == "navy") & (pattern == "stripe")
     found = sets["garments"].to_table(needed["garments"], filter=asked)
     photos = sets["photos"].to_table(needed["photos"], filter=pc.field("position").isin(found["position"]))
     return found.select(["position", "path", "garment", "score"]).join(photos, "position").sort_by(
@@ -219,8 +220,7 @@ def ratios(asked: dict[str, Any], alike: dict[str, Any], garments: int) -> list[
             f"similar / brute force over the category, {alike['coats']:,} coats of {alike['garments in the index']:,}",
             alike["search"], alike["brute force"], "<= 1",
         ),
-        _ratio("similar, with the rows of what it finds / brute force", alike["search and look-up"], alike["brute force"],
-               ""        ),
+        _ratio("similar with its rows / brute force", alike["search and look-up"], alike["brute force"], ""),
         _ratio("recall@10 of similar", alike["recall@10"], 1, ">= 0.9") | {
             "ratio": statistics.mean(alike["recall@10"])
         },

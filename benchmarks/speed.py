@@ -124,7 +124,8 @@ def of_photos(rounds: int) -> Iterator[Figure]:
         fast = f"{plain} / hemline {fastest_dtype()}, {name}"
         yield figure("photo", fast, seconds["peer"], seconds["fastest"], ">= 7")
         rest = np.subtract(seconds["f32"], seconds["network"])
-        yield figure("photo", f"all but the network / the network f32, {name}", rest.tolist(), seconds["network"], "<= 1")
+        what = f"all but the network / the network f32, {name}"
+        yield figure("photo", what, rest.tolist(), seconds["network"], "<= 1")
 
 
 def of_starts(rounds: int) -> Iterator[Figure]:

@@ -94,8 +94,9 @@ def throughput(args: argparse.Namespace, folder: Path) -> list[Figure]:
         photos = write_photos(folder / f"in {number}", base, length)
         rounds["tag"].append(tag(photos, folder / f"out {number}", args.workers)["rate"])
         note("  ".join(f"{name} {rates[-1]:.2f}/s" for name, rates in rounds.items()))
+    size = f"{_megapixels(base):.1f} megapixels"
     return [
-        _figure(f"tag / network alone, all cores, {_megapixels(base):.1f} megapixels", rounds["tag"], rounds["network"], ">= 0.9"),
+        _figure(f"tag / network alone, all cores, {size}", rounds["tag"], rounds["network"], ">= 0.9"),
         _figure("tag / the same work without tables or processes between", rounds["tag"], rounds["work"]),
         _figure("that work / network alone", rounds["work"], rounds["network"]),
     ]
