@@ -60,6 +60,20 @@ def test_links_are_photos_but_no_folders(tmp_path):
     assert [Path(item.path).name for item in open_catalog([str(tmp_path)])] == ["a.jpg", "b.jpg"]
 
 
+def test_a_link_that_goes_round_hides_no_photo(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "b.jpg")
+    (tmp_path / "c").symlink_to(tmp_path / "c")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "d.jpg").symlink_to(tmp_path / "in")
+    for pattern in (tmp_path, tmp_path / "*"):
+        a, b = open_catalog([str(pattern)])
+        assert [a.path, b.path] == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+        assert search([pattern]).photos == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+        with pytest.raises(PhotoError, match=r"no such file|symbolic links"):
+            read_item(b)
+
+
 def test_what_is_missing_hides_nothing_else(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.photo").write_bytes(b"A")
