@@ -222,6 +222,16 @@ def test_a_csv_that_breaks_off_gives_the_rows_before(tmp_path):
     assert "is there a quote that is not closed?" in last.problem
 
 
+def test_a_long_description_is_read_and_a_quote_that_never_ends_is_not(tmp_path):
+    before = csv.field_size_limit()
+    one, two = open_catalog([table(tmp_path, f'path,text\na.jpg,"{"x" * 200_000}"\nb.jpg,y')])
+    assert (len(one.row["text"]), two.row["text"]) == (200_000, "y")
+    *items, last = open_catalog([table(tmp_path, 'path,text\na.jpg,z\nb.jpg,"y\nc.jpg,x\n')])
+    assert [item.row["text"] for item in items] == ["z"]
+    assert "is there a quote that is not closed?" in last.problem
+    assert csv.field_size_limit() == before
+
+
 def parquet(folder: Path, columns: dict[str, Any], name: str = "shop.parquet", **how) -> str:
     pq.write_table(pa.table(columns), folder / name, **how)
     return str(folder / name)

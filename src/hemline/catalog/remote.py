@@ -30,6 +30,8 @@ PACKAGES = {
 """The protocols that are read, and the package that each needs. Others are refused, as some run code or open files of
 this machine in the name of a catalogue that may come from a stranger."""
 WEB = ("http", "https")
+CONTAINERS = ("abfs", "abfss", "az")
+"""Where what stands before an `@` is no user: `abfs://CONTAINER@ACCOUNT/...`."""
 MAX_BYTES = 200_000_000
 """The largest file that is read as a photo."""
 TRIES = 3
@@ -43,6 +45,7 @@ LONGEST_PAUSE = 30.0
 """Seconds to wait at most, where the server says how long (`Retry-After`)."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(?:://|::.*://)", re.DOTALL)
+_USER = re.compile(r"((?:^|::)([^/?#:]*)://)[^/?#]*@")
 _AS_IT_IS = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 _NO_CREDENTIALS = ("NoCredentialsError", "DefaultCredentialsError", "ClientAuthenticationError")
 T = TypeVar("T")
@@ -55,10 +58,8 @@ def protocol_of(text: str) -> str | None:
 
 
 def public(url: str) -> str:
-    """A URL without user and password."""
-    if protocol_of(url) in ("abfs", "abfss", "az"):  # CONTAINER@ACCOUNT
-        return url
-    return re.sub(r"^([^/?#]*://)[^/?#]*@", r"\1", url)
+    """A URL without user and password, also within a chain (`zip://a.jpg::https://...`)."""
+    return _USER.sub(lambda found: found[0] if found[2].lower() in CONTAINERS else found[1], url)
 
 
 def shown(url: str) -> str:
@@ -68,7 +69,11 @@ def shown(url: str) -> str:
 
 
 def name_of(url: str) -> str:
-    """The end of a URL's path, after its last `/`; a key in a store may hold a `?` or `#`."""
+    """The end of a URL's path, after its last `/`; a key in a store may hold a `?` or `#`.
+
+    Raises:
+        ValueError: it is no address, as `https://[x/a.jpg`; so say `beside` and `is_glob`.
+    """
     return (urlsplit(url).path if protocol_of(url) in WEB else url).rpartition("/")[2]
 
 
@@ -180,6 +185,7 @@ def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any,
         raise PhotoError(f"{shown(url)}: {protocol}:// is not read; {', '.join(PACKAGES)} are")
     try:
         system = _shared(os.getpid(), protocol, bool(_AS_IT_IS.fullmatch(url)), timeout, whole)
+        path: str = system._strip_protocol(url)
     except ImportError:
         package = PACKAGES[protocol]
         more = f" {package}" if package not in ("aiohttp", "fsspec") else ""
@@ -188,7 +194,7 @@ def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any,
         ) from None
     except Exception as error:  # a store's own package asks for its settings here
         raise PhotoError(f"{shown(url)}: {_why(error)[0]}") from None
-    return system, system._strip_protocol(url)
+    return system, path
 
 
 @cache

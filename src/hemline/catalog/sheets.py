@@ -25,6 +25,8 @@ PATH_COLUMNS = (
 DELIMITERS = ",;\t"
 BEGINNING = 65536
 """Characters that the delimiter is told from."""
+MOST_IN_CELL = 10_000_000
+"""Characters of the longest cell of a text; Python's own bound, 131,072, is less than some descriptions in HTML."""
 ROWS = 1024
 """Rows of Parquet in memory at a time."""
 
@@ -46,7 +48,8 @@ class Sheet:
     """A table of photos.
 
     Args:
-        file: The table, on this machine: CSV (with `,`, `;` or tab) or TSV in UTF-8, or Parquet, told by its content.
+        file: The table, on this machine: CSV (with `,`, `;` or tab) or TSV in UTF-8, or Parquet, told by its content;
+            of a name that ends in `.tsv` the delimiter is a tab.
         name: What it is called in errors.
         path_column: The column of paths or URLs; the only one of `PATH_COLUMNS` where it is not given.
 
@@ -100,7 +103,7 @@ class Sheet:
     def _schema_of_text(self) -> pa.Schema:
         with self._open() as text:
             beginning = text.read(BEGINNING)
-        self._delimiter = "\t" if self.name.lower().endswith(".tsv") else _delimiter(beginning)
+        self._delimiter = "\t" if self.file.name.lower().endswith(".tsv") else _delimiter(beginning)
         with self._open() as text:
             names = next(csv.reader(text, delimiter=self._delimiter), [])
         names = [" ".join(name.split()) for name in names]
@@ -116,10 +119,19 @@ class Sheet:
     def _text_rows(self) -> Iterator[Row]:
         names = self.schema.names
         with self._open() as text:
-            reader = csv.reader(text, delimiter=self._delimiter)
+            ended = False
+
+            def lines() -> Iterator[str]:
+                nonlocal ended
+                yield from text
+                ended = True
+
+            reader = csv.reader(lines(), delimiter=self._delimiter)
             next(reader)
             begin = reader.line_num + 1
-            for cells in reader:
+            while (cells := _next_cells(reader)) is not None:
+                if ended:                                  # the reader looked for the rest of this row
+                    raise csv.Error("the last row does not end")
                 if any(cells):
                     problem = None
                     if len(cells) != len(names) and (len(cells) < len(names) or any(cells[len(names) :])):
@@ -151,7 +163,7 @@ class Sheet:
             raise ValueError("it is a spreadsheet's own file; save it as CSV UTF-8 and give that")
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise ValueError("it is UTF-16; save it as UTF-8")
-        if self.name.lower().endswith((".parquet", ".pq")) and not self._parquet:
+        if self.file.name.lower().endswith((".parquet", ".pq")) and not self._parquet:
             raise ValueError("it is not a Parquet file, though it is named like one")
 
     def _refuse_twice(self) -> None:
@@ -169,6 +181,14 @@ class Sheet:
         if self._parquet:
             return f"not a readable Parquet file ({in_short(error)})"
         return getattr(error, "strerror", None) or in_short(error)
+
+
+def _next_cells(reader: Iterator[list[str]]) -> list[str] | None:
+    before = csv.field_size_limit(MOST_IN_CELL)            # of all readers of this process
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _path_column(names: Sequence[str], wanted: str | None, table: str) -> str:
