@@ -2,12 +2,14 @@
 
 import csv
 import datetime
+import decimal
 import io
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemline.catalog.items import Item, is_remote, open_catalog, read_item
+from hemline.catalog.parts import write_rows
 from hemline.errors import DataError, PhotoError
 from hemline.photo import search
 
@@ -259,6 +262,23 @@ def test_parquet_keeps_its_types(tmp_path):
     assert catalog.count() == 3
     back = pa.Table.from_pylist([item.row for item in items], schema=catalog.schema)
     assert back["sku"].to_pylist() == [7, None, 9]
+
+
+def test_any_column_may_be_written_to_a_csv(tmp_path):
+    columns = {
+        "image": pa.array(["a.jpg"], pa.string_view()),
+        "raw": pa.array([b"x"], pa.binary_view()),
+        "seen": pa.array([[datetime.date(2024, 2, 3)]]),
+        "price": pa.array([[{"net": decimal.Decimal("1.20"), "tax": np.float16(0.5)}]]),
+    }
+    catalog = open_catalog([parquet(tmp_path, columns)])
+    (item,) = catalog
+    batch = pa.RecordBatch.from_pylist([item.row], catalog.schema)
+    write_rows(tmp_path / "out.csv", catalog.schema, [batch], "csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    price = '[{"net": "1.20", "tax": 0.5}]'
+    assert row == {"image": "a.jpg", "raw": "x", "seen": '["2024-02-03"]', "price": price}
 
 
 def test_a_torn_parquet_gives_the_rows_before(tmp_path):

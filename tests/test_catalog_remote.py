@@ -1,9 +1,11 @@
 """Catalogues at URLs: what is tried again, what is refused, what a message may say, and what is read ahead."""
 
 import io
+import math
 import pickle
 import time
 from importlib.util import find_spec
+from inspect import signature
 
 import fsspec
 import pyarrow as pa
@@ -13,6 +15,8 @@ import pytest
 from hemline.catalog import remote
 from hemline.catalog.ahead import read_ahead
 from hemline.catalog.items import Item, open_catalog, read_item
+from hemline.catalog.local import GPU_CHUNK
+from hemline.catalog.processes import PATIENCE
 from hemline.errors import DataError, PhotoError
 from tests.serving import Reply, serving
 from tests.test_catalog_shards import tar_of
@@ -83,6 +87,18 @@ def test_a_slow_server_times_out_and_is_tried_again():
         assert read_item(Item(f"{server.url}/a.jpg", {}), timeout=0.2) == b"photo"
         assert len(server.asked) == 2
         assert problem_of(f"{server.url}/b.jpg", timeout=0.1, tries=1) == f"{server.url}/b.jpg: timed out"
+
+
+def test_a_photo_that_dribbles_is_not_asked_for_again(monkeypatch):
+    monkeypatch.setattr(remote, "WHOLE", 1)
+    with serving(lambda *_: Reply(503, wait=0.3)) as server:
+        assert problem_of(f"{server.url}/a.jpg", timeout=0.2) == f"{server.url}/a.jpg: timed out"
+        assert len(server.asked) == 1
+
+
+def test_no_chunk_of_urls_takes_longer_than_its_process_is_waited_for():
+    at_a_time = signature(read_ahead).parameters["threads"].default
+    assert 2 * remote.WHOLE * remote.TIMEOUT * math.ceil(GPU_CHUNK / at_a_time) < PATIENCE
 
 
 def test_an_answer_that_breaks_off_is_no_photo():

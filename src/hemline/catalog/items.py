@@ -98,7 +98,8 @@ def read_item(
         item: From a catalogue.
         max_bytes: The size of the largest file to read.
         tries: How often to try what may pass: a time-out, a broken connection, HTTP 429 or 5xx.
-        timeout: Seconds to wait for a connection, and for more bytes; ten times as long for the whole.
+        timeout: Seconds to wait for a connection, and for more bytes. Over http a try may take four times as long in
+            all, and none begins later than that.
 
     Raises:
         PhotoError: it cannot be read, with the reason; or the item's own problem.

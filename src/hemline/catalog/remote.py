@@ -8,6 +8,7 @@ Passwords and query strings stand in no message.
 from __future__ import annotations
 
 import io
+import math
 import os
 import random
 import re
@@ -37,8 +38,9 @@ MAX_BYTES = 200_000_000
 TRIES = 3
 TIMEOUT = 30.0
 """Seconds to wait for a connection, and for more bytes."""
-WHOLE = 10
-"""How many times `TIMEOUT` a photo may take in all, for as long as its bytes keep coming."""
+WHOLE = 4
+"""How many times `TIMEOUT` a try may take in all, for as long as its bytes keep coming; after that long, no further try
+of the photo begins, so that it is answered within twice that time."""
 PAUSE = 0.5
 """Seconds before the second try, about; twice as long before the third."""
 LONGEST_PAUSE = 30.0
@@ -103,7 +105,7 @@ def fetch(url: str, *, max_bytes: int = MAX_BYTES, tries: int = TRIES, timeout: 
         return content
 
     try:
-        return _patiently(read, url, tries)
+        return _patiently(read, url, tries, WHOLE * timeout)
     except _TooLargeError:
         raise PhotoError(f"{shown(url)}: larger than {max_bytes:,} bytes") from None
 
@@ -215,8 +217,8 @@ def _shared(process: int, protocol: str, as_it_is: bool, timeout: float, whole: 
     )
 
 
-def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
-    """Do it, up to `tries` times.
+def _patiently(do: Callable[[], T], url: str, tries: int, longest: float = math.inf) -> T:
+    """Do it, up to `tries` times; no further try begins later than `longest` seconds after the first.
 
     Raises:
         PhotoError: it failed.
@@ -224,6 +226,7 @@ def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
     """
     if protocol_of(url) not in WEB:
         tries = 1  # the packages of stores try again by themselves
+    begun = time.monotonic()
     for number in range(1, tries + 1):
         try:
             return do()
@@ -231,10 +234,11 @@ def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
             raise
         except Exception as error:  # each store's package has its own
             why, passing = _why(error)
-            if number == tries or not passing:
+            pause = _pause(error, number)
+            if number == tries or not passing or time.monotonic() - begun + pause > longest:
                 tried = f" ({number} tries)" if number > 1 else ""
                 raise PhotoError(f"{shown(url)}: {why}{tried}") from None
-            time.sleep(_pause(error, number))
+            time.sleep(pause)
     raise ValueError(f"tries={tries}: at least 1")
 
 

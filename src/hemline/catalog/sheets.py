@@ -25,6 +25,7 @@ PATH_COLUMNS = (
 DELIMITERS = ",;\t"
 BEGINNING = 65536
 """Characters that the delimiter is told from."""
+VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 MOST_IN_CELL = 10_000_000
 """Characters of the longest cell of a text; Python's own bound, 131,072, is less than some descriptions in HTML."""
 ROWS = 1024
@@ -73,7 +74,7 @@ class Sheet:
         self._refuse_twice()
         self.path_column = _path_column(self.schema.names, path_column, name)
         kind = self.schema.field(self.path_column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind in (pa.string_view(), pa.null())):
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.null()):
             raise DataError(f"{name}: column {self.path_column!r} holds {kind}, and no paths; name another with "
                             "--path-column")  # fmt: skip
 
@@ -145,7 +146,7 @@ class Sheet:
         with parquet.ParquetFile(self.file, pre_buffer=False) as table:
             for batch in table.iter_batches(batch_size=ROWS):
                 columns = [
-                    (column if column.type == kind else column.cast(kind, safe=False)).to_pylist()
+                    (column if column.type in (kind, *VIEWS) else column.cast(kind, safe=False)).to_pylist()
                     for column, kind in zip(batch.columns, self.schema.types, strict=True)
                 ]
                 for values in zip(*columns, strict=True):
@@ -224,7 +225,9 @@ def _not_utf8(file: Path) -> str:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type as Python's own values can hold it: no dictionaries, and microseconds for nanoseconds."""
+    """The type as Python's own values, and a CSV, can hold it: no dictionaries or views, microseconds at best."""
+    if kind in VIEWS:
+        return VIEWS[kind]
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
