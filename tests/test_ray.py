@@ -93,8 +93,8 @@ class Refusing:
 
 def test_a_wave_ends_where_it_holds_many_bytes(monkeypatch):
     monkeypatch.setattr(ray_engine, "WAVE", 5)
-    monkeypatch.setattr(ray_engine, "WAVE_BYTES", 1000)
-    chunks = iter([(Asked(i, 0, Item("x", {}, data=bytes(400 if i < 4 else 1))),) for i in range(12)])
+    monkeypatch.setattr(ray_engine, "WAVE_BYTES", 10_000)
+    chunks = iter([(Asked(i, 0, Item("x", {}, data=bytes(4000 if i < 4 else 1))),) for i in range(12)])
     waves = []
     while wave := ray_engine._wave(chunks):
         waves.append([pickle.loads(chunk)[0].position for chunk in wave])

@@ -92,7 +92,8 @@ class RayCrew:
 
 def _wave(chunks: Iterator[Chunk]) -> list[bytes]:
     """The next chunks, pickled."""
-    wave, size = [], 0
+    wave: list[bytes] = []
+    size = 0
     while len(wave) < WAVE and size < WAVE_BYTES and (chunk := next(chunks, None)) is not None:
         wave.append(pickle.dumps(chunk))
         size += len(wave[-1])
