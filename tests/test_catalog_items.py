@@ -2,12 +2,14 @@
 
 import csv
 import datetime
+import decimal
 import io
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hemline.catalog.items import Item, is_remote, open_catalog, read_item
+from hemline.catalog.parts import write_rows
 from hemline.errors import DataError, PhotoError
 from hemline.photo import search
 
@@ -58,6 +61,20 @@ def test_links_are_photos_but_no_folders(tmp_path):
     (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "b.jpg").symlink_to(tmp_path / "in" / "a.jpg")
     assert [Path(item.path).name for item in open_catalog([str(tmp_path)])] == ["a.jpg", "b.jpg"]
+
+
+def test_a_link_that_goes_round_hides_no_photo(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "b.jpg")
+    (tmp_path / "c").symlink_to(tmp_path / "c")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "d.jpg").symlink_to(tmp_path / "in")
+    for pattern in (tmp_path, tmp_path / "*"):
+        a, b = open_catalog([str(pattern)])
+        assert [a.path, b.path] == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+        assert search([pattern]).photos == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+        with pytest.raises(PhotoError, match=r"no such file|symbolic links"):
+            read_item(b)
 
 
 def test_what_is_missing_hides_nothing_else(tmp_path):
@@ -208,6 +225,16 @@ def test_a_csv_that_breaks_off_gives_the_rows_before(tmp_path):
     assert "is there a quote that is not closed?" in last.problem
 
 
+def test_a_long_description_is_read_and_a_quote_that_never_ends_is_not(tmp_path):
+    before = csv.field_size_limit()
+    one, two = open_catalog([table(tmp_path, f'path,text\na.jpg,"{"x" * 200_000}"\nb.jpg,y')])
+    assert (len(one.row["text"]), two.row["text"]) == (200_000, "y")
+    *items, last = open_catalog([table(tmp_path, 'path,text\na.jpg,z\nb.jpg,"y\nc.jpg,x\n')])
+    assert [item.row["text"] for item in items] == ["z"]
+    assert "is there a quote that is not closed?" in last.problem
+    assert csv.field_size_limit() == before
+
+
 def parquet(folder: Path, columns: dict[str, Any], name: str = "shop.parquet", **how) -> str:
     pq.write_table(pa.table(columns), folder / name, **how)
     return str(folder / name)
@@ -235,6 +262,23 @@ def test_parquet_keeps_its_types(tmp_path):
     assert catalog.count() == 3
     back = pa.Table.from_pylist([item.row for item in items], schema=catalog.schema)
     assert back["sku"].to_pylist() == [7, None, 9]
+
+
+def test_any_column_may_be_written_to_a_csv(tmp_path):
+    columns = {
+        "image": pa.array(["a.jpg"], pa.string_view()),
+        "raw": pa.array([b"x"], pa.binary_view()),
+        "seen": pa.array([[datetime.date(2024, 2, 3)]]),
+        "price": pa.array([[{"net": decimal.Decimal("1.20"), "tax": np.float16(0.5)}]]),
+    }
+    catalog = open_catalog([parquet(tmp_path, columns)])
+    (item,) = catalog
+    batch = pa.RecordBatch.from_pylist([item.row], catalog.schema)
+    write_rows(tmp_path / "out.csv", catalog.schema, [batch], "csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    price = '[{"net": "1.20", "tax": 0.5}]'
+    assert row == {"image": "a.jpg", "raw": "x", "seen": '["2024-02-03"]', "price": price}
 
 
 def test_a_torn_parquet_gives_the_rows_before(tmp_path):

@@ -1,9 +1,11 @@
 """Catalogues at URLs: what is tried again, what is refused, what a message may say, and what is read ahead."""
 
 import io
+import math
 import pickle
 import time
 from importlib.util import find_spec
+from inspect import signature
 
 import fsspec
 import pyarrow as pa
@@ -13,6 +15,8 @@ import pytest
 from hemline.catalog import remote
 from hemline.catalog.ahead import read_ahead
 from hemline.catalog.items import Item, open_catalog, read_item
+from hemline.catalog.local import GPU_CHUNK
+from hemline.catalog.processes import PATIENCE
 from hemline.errors import DataError, PhotoError
 from tests.serving import Reply, serving
 from tests.test_catalog_shards import tar_of
@@ -85,6 +89,18 @@ def test_a_slow_server_times_out_and_is_tried_again():
         assert problem_of(f"{server.url}/b.jpg", timeout=0.1, tries=1) == f"{server.url}/b.jpg: timed out"
 
 
+def test_a_photo_that_dribbles_is_not_asked_for_again(monkeypatch):
+    monkeypatch.setattr(remote, "WHOLE", 1)
+    with serving(lambda *_: Reply(503, wait=0.3)) as server:
+        assert problem_of(f"{server.url}/a.jpg", timeout=0.2) == f"{server.url}/a.jpg: timed out"
+        assert len(server.asked) == 1
+
+
+def test_no_chunk_of_urls_takes_longer_than_its_process_is_waited_for():
+    at_a_time = signature(read_ahead).parameters["threads"].default
+    assert 2 * remote.WHOLE * remote.TIMEOUT * math.ceil(GPU_CHUNK / at_a_time) < PATIENCE
+
+
 def test_an_answer_that_breaks_off_is_no_photo():
     def half(_: str, number: int) -> Reply:
         return Reply(body=b"pho", promised=5) if number < 2 else Reply(body=b"photo")
@@ -149,6 +165,45 @@ def test_passwords_and_signatures_stay_out_of_names_and_messages(tmp_path):
         with pytest.raises(PhotoError) as error:
             read_item(second, tries=1)
         assert str(error.value) == f"{server.url}/b.jpg?...: HTTP 500 Internal Server Error"
+
+
+def test_passwords_stay_out_of_rows_with_a_problem_and_of_chains(tmp_path):
+    (tmp_path / "shop.csv").write_text("image,sku\n https://anna:geheim@h/a.jpg\n")
+    (item,) = open_catalog([str(tmp_path / "shop.csv")])
+    assert item.problem is not None
+    assert item.row["image"] == "https://h/a.jpg"
+    chain = "zip://x.jpg::https://anna:geheim@h/a.zip"
+    assert remote.public(chain) == remote.shown(chain) == "zip://x.jpg::https://h/a.zip"
+    assert remote.public("simplecache::s3://anna:geheim@b/a@b") == "simplecache::s3://b/a@b"
+    assert remote.public("zip://x::abfs://box@account/a") == "zip://x::abfs://box@account/a"
+
+
+@pytest.mark.parametrize("pattern", ["https://[x/*.csv", "https://anna:geheim@[x/a.jpg", "file://[x", "http://[x/"])
+def test_what_is_no_address_is_one_sentence(pattern):
+    with pytest.raises(DataError) as error:
+        open_catalog([pattern])
+    assert str(error.value) == f"{pattern.replace('anna:geheim@', '')}: not an address that can be read"
+
+
+def test_a_row_that_is_no_address_ends_no_table():
+    rows = b"src\n//[x/a.jpg\nhttps://[x/a.jpg\nfile://[x\n/b.jpg\n"
+    with serving(lambda path, _: Reply(body=rows if path == "/list.csv" else b"B")) as server:
+        beside, web, file, good = open_catalog([f"{server.url}/list.csv"])
+        assert beside.problem == (
+            f"{server.url}/list.csv, line 2: '//[x/a.jpg' is not an address that can be read"
+        )
+        for item in (web, file):
+            with pytest.raises(PhotoError, match=r"^(https|file)://\[x"):
+                read_item(item)
+        assert read_item(good) == b"B"
+
+
+def test_a_signed_address_of_a_table_says_its_kind():
+    with serving(lambda *_: Reply(body=b"src\tnote\na.jpg\t1,2;3,4;5\n")) as server:
+        (item,) = open_catalog([f"{server.url}/list.tsv?sig=1"])
+        assert item.row == {"src": "a.jpg", "note": "1,2;3,4;5"}
+        with pytest.raises(DataError, match="it is not a Parquet file"):
+            open_catalog([f"{server.url}/list.parquet?sig=1"])
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 """Tagging on a Ray cluster: the tables that the processes of one machine write, also where workers are killed."""
 
 import os
+import pickle
 import signal
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from hemline.catalog import local
+from hemline.catalog import local, ray_engine
 from hemline.catalog.items import Item
 from hemline.catalog.parts import open_parts
-from hemline.catalog.work import Plan
+from hemline.catalog.work import Asked, Plan
 from hemline.errors import HemlineError
 
 from .tagging import Hasher, Listed, Silent, tables
@@ -87,6 +89,35 @@ class Refusing:
 
     def __init__(self):
         raise HemlineError("no such weights")
+
+
+def test_a_wave_ends_where_it_holds_many_bytes(monkeypatch):
+    monkeypatch.setattr(ray_engine, "WAVE", 5)
+    monkeypatch.setattr(ray_engine, "WAVE_BYTES", 10_000)
+    chunks = iter([(Asked(i, 0, Item("x", {}, data=bytes(4000 if i < 4 else 1))),) for i in range(12)])
+    waves = []
+    while wave := ray_engine._wave(chunks):
+        waves.append([pickle.loads(chunk)[0].position for chunk in wave])
+    assert waves == [[0, 1, 2], [3, 4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_an_actor_needs_its_folder_and_no_temporary_one(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    batch = pa.table({"number": [0], "chunk": [pickle.dumps((Asked(0, 0, Item("in/02.jpg", {})),))]})
+
+    def said(folder):
+        actor = ray_engine._Actor(pickle.dumps(Hasher), {}, str(folder), "run")
+        return pickle.loads(actor(batch)["answers"][0].as_py())
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    (rows,) = said(tmp_path)
+    assert rows.photos.column("status").to_pylist() == ["ok"]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    said(tmp_path)
+    assert not list(tmp_path.glob("hemline-*"))
+    refused = said(tmp_path / "none")
+    assert isinstance(refused, HemlineError)
+    assert "run the command in one that all machines have" in str(refused)
 
 
 @pytest.mark.filterwarnings("default")

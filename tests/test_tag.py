@@ -10,7 +10,7 @@ from hemline.catalog import local
 from hemline.catalog.items import Item
 from hemline.catalog.parts import open_parts, read_manifest
 from hemline.catalog.work import Plan
-from hemline.errors import DataError
+from hemline.errors import DataError, HemlineError
 from tests.tagging import Hasher, Here, Listed, Silent, tables
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +67,25 @@ def test_every_photo_has_its_row_in_order(photos, whole):
     assert (tally.photos, tally.ok, tally.failed, tally.duplicates, tally.garments) == (12, 9, 1, 2, 9)
     assert tally.reasons == {"no such file": 1}
     assert view.seen[-1] == (0, 12)
+
+
+def test_what_a_catalogue_raises_is_one_sentence(photos, tmp_path):
+    with pytest.raises(HemlineError, match=r"^the catalogue cannot be read on \(ValueError: Invalid IPv6 URL\)$"):
+        tagged(photos[:2], tmp_path / "out", error=ValueError("Invalid IPv6 URL"))
+    assert tables(tmp_path / "out")[0].num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "reason"),
+    [
+        ("a.jpg", "a.jpg: no such file", "no such file"),
+        ("https://h/a.jpg?s=1", "https://h/a.jpg?...: timed out (2 tries)", "timed out (2 tries)"),
+        ("a", "a: cannot be read: a bad day", "cannot be read: a bad day"),
+        ("a.jpg", "the end:", "the end:"),
+    ],
+)
+def test_reasons_are_counted_without_names(name, message, reason):
+    assert local._without_name(message, name) == reason
 
 
 def test_neither_the_workers_nor_the_parts_change_the_tables(photos, whole, tmp_path):

@@ -309,7 +309,7 @@ def _find(pattern: str, problems: dict[str, str]) -> list[Path]:
         raise PhotoError(f"{pattern or repr(pattern)}: no such file or folder")
     photos = []
     for match in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207, Path.glob refuses absolute patterns
-        photos += _photos_below(match, problems) if match.is_dir() else [match] if is_photo(match.name) else []
+        photos += _photos_below(match, problems) if _is_folder(match) else [match] if is_photo(match.name) else []
     if not photos and len(problems) == before:
         raise PhotoError(f"{pattern}: no photo matches (names ending in {', '.join(PHOTO_SUFFIXES)})")
     return sorted(photos)
@@ -324,6 +324,13 @@ def _photos_below(folder: Path, problems: dict[str, str]) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         photos += [Path(parent, name) for name in names if is_photo(name)]
     return sorted(photos)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be looked at
+        return False
 
 
 def is_photo(name: str) -> bool:

@@ -46,7 +46,7 @@ def _or_none(photos: Iterator[Named], pattern: str, nothing: str) -> Iterator[Na
 def _matching(pattern: str) -> Iterator[Named]:
     found = {str(Path(match)) for match in glob.glob(pattern, recursive=True)}  # noqa: PTH207, as in photo.py
     matches = sorted(found, key=lambda path: path.replace(os.sep, "\0"))  # by the parts of the paths
-    inner = {path for path in matches if Path(path).is_dir()}
+    inner = {path for path in matches if os.path.isdir(path)}  # noqa: PTH112, a Path raises where it may not look
     if inner and "**" in pattern:  # a folder and what is in it both match
         both = search([pattern])
         yield from ((name, problem) for name, problem in both.problems.items())
@@ -64,9 +64,9 @@ def _below(folder: str) -> Iterator[Named]:
     try:
         with os.scandir(folder) as entries:  # knows which are folders without asking the disk for each
             found = sorted(
-                (entry.name, entry.is_dir())
+                (entry.name, _is_folder(entry))
                 for entry in entries
-                if not entry.name.startswith(".") and (is_photo(entry.name) or entry.is_dir())
+                if not entry.name.startswith(".") and (is_photo(entry.name) or _is_folder(entry))
             )
     except OSError as error:
         yield folder, f"{folder}: this folder cannot be read: {error.strerror}"
@@ -77,3 +77,11 @@ def _below(folder: str) -> Iterator[Named]:
             yield path, None
         elif not os.path.islink(path):  # noqa: PTH114
             yield from _below(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that goes round in circles is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

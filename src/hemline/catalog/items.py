@@ -98,7 +98,8 @@ def read_item(
         item: From a catalogue.
         max_bytes: The size of the largest file to read.
         tries: How often to try what may pass: a time-out, a broken connection, HTTP 429 or 5xx.
-        timeout: Seconds to wait for a connection, and for more bytes; ten times as long for the whole.
+        timeout: Seconds to wait for a connection, and for more bytes. Over http a try may take four times as long in
+            all, and none begins later than that.
 
     Raises:
         PhotoError: it cannot be read, with the reason; or the item's own problem.
@@ -130,9 +131,12 @@ def _kinds(pattern: str, path_column: str | None) -> list[_Photos | _Table | _Sh
         DataError: as in `open_catalog`.
     """
     protocol = remote.protocol_of(pattern)
-    if protocol == "file":
-        pattern, protocol = str(_local(pattern)), None
-    name = (remote.name_of(pattern) if protocol else pattern).lower()
+    try:
+        if protocol == "file":
+            pattern, protocol = str(_local(pattern)), None
+        name = (remote.name_of(pattern) if protocol else pattern).lower()
+    except ValueError:
+        raise DataError(f"{remote.shown(pattern)}: not an address that can be read") from None
     if not name.endswith((*TABLE_SUFFIXES, *TAR_SUFFIXES)) or (not protocol and Path(pattern).is_dir()):
         return [_Photos(pattern)]
     names = [pattern]
@@ -188,7 +192,7 @@ class _Table:
         if self._url is not None:
             folder = tempfile.mkdtemp(prefix="hemline-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            file = Path(folder, "table")
+            file = Path(folder, f"table{Path(remote.name_of(name)).suffix}")
             try:
                 remote.download(name, file)
             except PhotoError as error:
@@ -197,21 +201,31 @@ class _Table:
         self.schema = self._sheet.schema
 
     def __iter__(self) -> Iterator[Item]:
+        column = self._sheet.path_column
         for place, cell, values, problem in self._sheet:
+            if (named := (values[column] or "").strip()) and remote.protocol_of(named) is not None:
+                values[column] = remote.public(named)
+            source = ""
+            try:
+                source = self._source(cell)
+            except ValueError:
+                problem = f"{remote.shown(cell)!r} is not an address that can be read"
             if problem is not None:
                 name = f"{self._name}, {place}"
                 yield Item(name, values, problem=f"{name}: {problem}")
-                continue
-            if remote.protocol_of(cell) is not None:
-                values[self._sheet.path_column] = remote.public(cell)
-                yield _item(cell, values)
-            elif self._url is not None:
-                yield _item(remote.beside(self._url, cell), values)
             else:
-                yield _item(str(Path(self._folder, cell.replace("\\", "/"))), values)
+                yield _item(source, values)
 
     def count(self) -> int:
         return self._sheet.count()
+
+    def _source(self, cell: str) -> str:
+        """Where a photo is; a ValueError where that is no address."""
+        if remote.protocol_of(cell) is not None:
+            return cell
+        if self._url is not None:
+            return remote.beside(self._url, cell)
+        return str(Path(self._folder, cell.replace("\\", "/")))
 
 
 class _Shard:

@@ -20,11 +20,13 @@ from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from hemline.catalog import remote
 from hemline.catalog.items import Catalog, Item
 from hemline.catalog.parts import Parts
 from hemline.catalog.processes import ONE_THREAD, Chunk, Crew, Work, cpu_count
 from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows
 from hemline.catalog.work import Asked, Plan, Worker
+from hemline.errors import HemlineError, in_short
 
 if TYPE_CHECKING:
     from hemline.catalog.ray_engine import RayCrew
@@ -64,9 +66,17 @@ class Tally:
             names, messages = (rows.photos.column(name).to_pylist() for name in ("path", "error_message"))
             for status, name, message in zip(statuses, names, messages, strict=True):
                 if status == FAILED:
-                    reason = str(message).replace(name, "").strip(" :")
+                    reason = _without_name(str(message), name)
                     if reason in self.reasons or len(self.reasons) < REASONS:
                         self.reasons[reason] += 1
+
+
+def _without_name(message: str, name: str) -> str:
+    """What is said of a photo, without its name, which messages have as it is or as `remote.shown` gives it."""
+    for begins in (f"{name}: ", f"{remote.shown(name)}: "):
+        if message.startswith(begins):
+            return message.removeprefix(begins)
+    return message
 
 
 class View(Protocol):
@@ -202,5 +212,8 @@ class _Source:
     def _until_it_fails(self, items: Iterable[Item]) -> Iterator[Item]:
         try:
             yield from items
-        except Exception as error:
+        except (HemlineError, OSError) as error:
             self.error = error
+        except Exception as error:  # of a package that reads a store, say: a sentence, not a traceback
+            self.error = HemlineError(f"the catalogue cannot be read on ({type(error).__name__}: {in_short(error)})")
+            self.error.__cause__ = error

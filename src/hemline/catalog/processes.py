@@ -33,8 +33,9 @@ Chunk = tuple["Asked", ...]
 Work = Callable[[Chunk], Any]
 """Photos -> their answer, which pickles."""
 
-PATIENCE = 300.0
-"""Seconds after which a process that still has not answered a chunk, or begun to work, is given up."""
+PATIENCE = 1000.0
+"""Seconds after which a process that still has not answered a chunk, or begun to work, is given up. More than all
+photos of a chunk may take over http: 16 at a time, twice `remote.WHOLE * remote.TIMEOUT` each."""
 AHEAD = 2
 """Chunks that a process holds: the one in work, and the next."""
 WINDOW = 4

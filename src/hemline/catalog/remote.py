@@ -8,6 +8,7 @@ Passwords and query strings stand in no message.
 from __future__ import annotations
 
 import io
+import math
 import os
 import random
 import re
@@ -30,19 +31,23 @@ PACKAGES = {
 """The protocols that are read, and the package that each needs. Others are refused, as some run code or open files of
 this machine in the name of a catalogue that may come from a stranger."""
 WEB = ("http", "https")
+CONTAINERS = ("abfs", "abfss", "az")
+"""Where what stands before an `@` is no user: `abfs://CONTAINER@ACCOUNT/...`."""
 MAX_BYTES = 200_000_000
 """The largest file that is read as a photo."""
 TRIES = 3
 TIMEOUT = 30.0
 """Seconds to wait for a connection, and for more bytes."""
-WHOLE = 10
-"""How many times `TIMEOUT` a photo may take in all, for as long as its bytes keep coming."""
+WHOLE = 4
+"""How many times `TIMEOUT` a try may take in all, for as long as its bytes keep coming; after that long, no further try
+of the photo begins, so that it is answered within twice that time."""
 PAUSE = 0.5
 """Seconds before the second try, about; twice as long before the third."""
 LONGEST_PAUSE = 30.0
 """Seconds to wait at most, where the server says how long (`Retry-After`)."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(?:://|::.*://)", re.DOTALL)
+_USER = re.compile(r"((?:^|::)([^/?#:]*)://)[^/?#]*@")
 _AS_IT_IS = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 _NO_CREDENTIALS = ("NoCredentialsError", "DefaultCredentialsError", "ClientAuthenticationError")
 T = TypeVar("T")
@@ -55,10 +60,8 @@ def protocol_of(text: str) -> str | None:
 
 
 def public(url: str) -> str:
-    """A URL without user and password."""
-    if protocol_of(url) in ("abfs", "abfss", "az"):  # CONTAINER@ACCOUNT
-        return url
-    return re.sub(r"^([^/?#]*://)[^/?#]*@", r"\1", url)
+    """A URL without user and password, also within a chain (`zip://a.jpg::https://...`)."""
+    return _USER.sub(lambda found: found[0] if found[2].lower() in CONTAINERS else found[1], url)
 
 
 def shown(url: str) -> str:
@@ -68,7 +71,11 @@ def shown(url: str) -> str:
 
 
 def name_of(url: str) -> str:
-    """The end of a URL's path, after its last `/`; a key in a store may hold a `?` or `#`."""
+    """The end of a URL's path, after its last `/`; a key in a store may hold a `?` or `#`.
+
+    Raises:
+        ValueError: it is no address, as `https://[x/a.jpg`; so say `beside` and `is_glob`.
+    """
     return (urlsplit(url).path if protocol_of(url) in WEB else url).rpartition("/")[2]
 
 
@@ -98,7 +105,7 @@ def fetch(url: str, *, max_bytes: int = MAX_BYTES, tries: int = TRIES, timeout: 
         return content
 
     try:
-        return _patiently(read, url, tries)
+        return _patiently(read, url, tries, WHOLE * timeout)
     except _TooLargeError:
         raise PhotoError(f"{shown(url)}: larger than {max_bytes:,} bytes") from None
 
@@ -180,6 +187,7 @@ def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any,
         raise PhotoError(f"{shown(url)}: {protocol}:// is not read; {', '.join(PACKAGES)} are")
     try:
         system = _shared(os.getpid(), protocol, bool(_AS_IT_IS.fullmatch(url)), timeout, whole)
+        path: str = system._strip_protocol(url)
     except ImportError:
         package = PACKAGES[protocol]
         more = f" {package}" if package not in ("aiohttp", "fsspec") else ""
@@ -188,7 +196,7 @@ def _system(url: str, timeout: float, whole: float | None = WHOLE) -> tuple[Any,
         ) from None
     except Exception as error:  # a store's own package asks for its settings here
         raise PhotoError(f"{shown(url)}: {_why(error)[0]}") from None
-    return system, system._strip_protocol(url)
+    return system, path
 
 
 @cache
@@ -209,8 +217,8 @@ def _shared(process: int, protocol: str, as_it_is: bool, timeout: float, whole: 
     )
 
 
-def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
-    """Do it, up to `tries` times.
+def _patiently(do: Callable[[], T], url: str, tries: int, longest: float = math.inf) -> T:
+    """Do it, up to `tries` times; no further try begins later than `longest` seconds after the first.
 
     Raises:
         PhotoError: it failed.
@@ -218,6 +226,7 @@ def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
     """
     if protocol_of(url) not in WEB:
         tries = 1  # the packages of stores try again by themselves
+    begun = time.monotonic()
     for number in range(1, tries + 1):
         try:
             return do()
@@ -225,10 +234,11 @@ def _patiently(do: Callable[[], T], url: str, tries: int) -> T:
             raise
         except Exception as error:  # each store's package has its own
             why, passing = _why(error)
-            if number == tries or not passing:
+            pause = _pause(error, number)
+            if number == tries or not passing or time.monotonic() - begun + pause > longest:
                 tried = f" ({number} tries)" if number > 1 else ""
                 raise PhotoError(f"{shown(url)}: {why}{tried}") from None
-            time.sleep(_pause(error, number))
+            time.sleep(pause)
     raise ValueError(f"tries={tries}: at least 1")
 
 

@@ -25,6 +25,9 @@ PATH_COLUMNS = (
 DELIMITERS = ",;\t"
 BEGINNING = 65536
 """Characters that the delimiter is told from."""
+VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+MOST_IN_CELL = 10_000_000
+"""Characters of the longest cell of a text; Python's own bound, 131,072, is less than some descriptions in HTML."""
 ROWS = 1024
 """Rows of Parquet in memory at a time."""
 
@@ -46,7 +49,8 @@ class Sheet:
     """A table of photos.
 
     Args:
-        file: The table, on this machine: CSV (with `,`, `;` or tab) or TSV in UTF-8, or Parquet, told by its content.
+        file: The table, on this machine: CSV (with `,`, `;` or tab) or TSV in UTF-8, or Parquet, told by its content;
+            of a name that ends in `.tsv` the delimiter is a tab.
         name: What it is called in errors.
         path_column: The column of paths or URLs; the only one of `PATH_COLUMNS` where it is not given.
 
@@ -70,7 +74,7 @@ class Sheet:
         self._refuse_twice()
         self.path_column = _path_column(self.schema.names, path_column, name)
         kind = self.schema.field(self.path_column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind in (pa.string_view(), pa.null())):
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.null()):
             raise DataError(f"{name}: column {self.path_column!r} holds {kind}, and no paths; name another with "
                             "--path-column")  # fmt: skip
 
@@ -100,7 +104,7 @@ class Sheet:
     def _schema_of_text(self) -> pa.Schema:
         with self._open() as text:
             beginning = text.read(BEGINNING)
-        self._delimiter = "\t" if self.name.lower().endswith(".tsv") else _delimiter(beginning)
+        self._delimiter = "\t" if self.file.name.lower().endswith(".tsv") else _delimiter(beginning)
         with self._open() as text:
             names = next(csv.reader(text, delimiter=self._delimiter), [])
         names = [" ".join(name.split()) for name in names]
@@ -116,10 +120,19 @@ class Sheet:
     def _text_rows(self) -> Iterator[Row]:
         names = self.schema.names
         with self._open() as text:
-            reader = csv.reader(text, delimiter=self._delimiter)
+            ended = False
+
+            def lines() -> Iterator[str]:
+                nonlocal ended
+                yield from text
+                ended = True
+
+            reader = csv.reader(lines(), delimiter=self._delimiter)
             next(reader)
             begin = reader.line_num + 1
-            for cells in reader:
+            while (cells := _next_cells(reader)) is not None:
+                if ended:                                  # the reader looked for the rest of this row
+                    raise csv.Error("the last row does not end")
                 if any(cells):
                     problem = None
                     if len(cells) != len(names) and (len(cells) < len(names) or any(cells[len(names) :])):
@@ -133,7 +146,7 @@ class Sheet:
         with parquet.ParquetFile(self.file, pre_buffer=False) as table:
             for batch in table.iter_batches(batch_size=ROWS):
                 columns = [
-                    (column if column.type == kind else column.cast(kind, safe=False)).to_pylist()
+                    (column if column.type in (kind, *VIEWS) else column.cast(kind, safe=False)).to_pylist()
                     for column, kind in zip(batch.columns, self.schema.types, strict=True)
                 ]
                 for values in zip(*columns, strict=True):
@@ -151,7 +164,7 @@ class Sheet:
             raise ValueError("it is a spreadsheet's own file; save it as CSV UTF-8 and give that")
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise ValueError("it is UTF-16; save it as UTF-8")
-        if self.name.lower().endswith((".parquet", ".pq")) and not self._parquet:
+        if self.file.name.lower().endswith((".parquet", ".pq")) and not self._parquet:
             raise ValueError("it is not a Parquet file, though it is named like one")
 
     def _refuse_twice(self) -> None:
@@ -169,6 +182,14 @@ class Sheet:
         if self._parquet:
             return f"not a readable Parquet file ({in_short(error)})"
         return getattr(error, "strerror", None) or in_short(error)
+
+
+def _next_cells(reader: Iterator[list[str]]) -> list[str] | None:
+    before = csv.field_size_limit(MOST_IN_CELL)            # of all readers of this process
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _path_column(names: Sequence[str], wanted: str | None, table: str) -> str:
@@ -204,7 +225,9 @@ def _not_utf8(file: Path) -> str:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type as Python's own values can hold it: no dictionaries, and microseconds for nanoseconds."""
+    """The type as Python's own values, and a CSV, can hold it: no dictionaries or views, microseconds at best."""
+    if kind in VIEWS:
+        return VIEWS[kind]
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":

@@ -188,11 +188,15 @@ def _by_group(space: LabelSpace, labels: Iterable[ScoredLabel]) -> dict[str, Any
 
 
 def as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same rows for a CSV: lists and structures become JSON text."""
+    """The same rows for a CSV: lists and structures become JSON text; what JSON has no word for is text there."""
     columns, names = [], []
     for field, column in zip(batch.schema, batch.columns, strict=True):
         nested = pa.types.is_nested(field.type)
-        values = [None if value is None else json.dumps(value) for value in column.to_pylist()] if nested else None
+        values = [None if value is None else _json(value) for value in column.to_pylist()] if nested else None
         columns.append(column if values is None else pa.array(values, pa.string()))
         names.append(field.name)
     return pa.RecordBatch.from_arrays(columns, names)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=lambda one: float(one) if isinstance(one, np.floating) else str(one))
