@@ -151,10 +151,7 @@ def open_runtime(
     """
     if metadata.finds == "instances":
         raise WeightsError(f"{weights}: its network finds instances; this needs one that draws classes, such as unet")
-    asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("dtype", dtype, Dtype))
-    for key, value, choices in asked:
-        if value not in get_args(choices):
-            raise DeviceError(f"{key} {value!r}: choose {', '.join(get_args(choices))}")
+    check_choices(runtime, device, dtype)
     threads = _num_threads(threads)
     script = Path(weights).suffix.lower() == ".pt"
     names = (runtime,) if runtime != "auto" else ("torch",) if script else ("openvino", "onnxruntime", "torch")
@@ -169,6 +166,18 @@ def open_runtime(
     if Path(weights).suffix.lower() == ".safetensors" and isinstance(problems[-1], WeightsError):
         raise problems[-1]  # torch reads the file itself, the others only what lies beside it
     raise problems[0]
+
+
+def check_choices(runtime: str, device: str, dtype: str) -> None:
+    """Refuse a runtime, device or dtype that is none of those known here.
+
+    Raises:
+        DeviceError: it is not.
+    """
+    asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("dtype", dtype, Dtype))
+    for key, value, choices in asked:
+        if value not in get_args(choices):
+            raise DeviceError(f"{key} {value!r}: choose {', '.join(get_args(choices))}")
 
 
 def _open(
