@@ -102,9 +102,7 @@ def export(
 
 def _check_int8(to: FormName, photos: list[str] | None) -> None:
     if to is not FormName.OPENVINO:
-        raise ConfigError(
-            f"--int8 is for OpenVINO, which alone runs it faster: use --to openvino, not {to.value}"
-        )
+        raise ConfigError(f"--int8 is for OpenVINO, which alone runs it faster: use --to openvino, not {to.value}")
     if not photos:
         raise ConfigError("--int8 measures on photos which numbers flow through the network: name --photos")
     if find_spec("nncf") is None:
