@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hemline._weights_files import KEY
 from hemline.checkpoint import fingerprint, halve, load, load_network, load_state, save, save_state
 from hemline.config import Config
 from hemline.errors import UnwritableError, WeightsError
-from hemline.metadata import KEY, Metadata, read_metadata
+from hemline.metadata import Metadata, read_metadata
 from tests.exported import CANVAS, CONFIG, canvases, copied, small_network
 
 NETWORK, METADATA = small_network()

@@ -350,6 +350,25 @@ def test_the_learning_half_is_an_extra(arguments: tuple[str, ...]) -> None:
     assert "needs torch, which is not installed: pip install \"hemline[train]\"" in " ".join(ran.stderr.split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--to", "onnx", "--photos", "x"), "--int8 is for OpenVINO, which alone runs it faster"),
+        (("--to", "web", "--photos", "x"), "--int8 is for OpenVINO, which alone runs it faster"),
+        (("--to", "openvino"), "name --photos"),
+        (("--to", "openvino", "--photos", "x"), "--int8 needs nncf, which is not here"),
+    ],
+)
+def test_int8_is_refused_before_anything_is_scored(
+    arguments: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hemline.evaluate.evaluate", None)             # nothing is scored
+    monkeypatch.setattr("hemline.export_cli.find_spec", lambda name: None)
+    ran = run("export", "default", "--out", "w.xml", "--int8", "--data", "ccp=.", *arguments)
+    assert ran.exit_code == 2
+    assert says in " ".join(ran.stderr.split())
+
+
 @pytest.mark.parametrize("data", ["ccp=", "=x"])
 def test_evaluate_wants_names_and_paths(data: str) -> None:
     ran = run("evaluate", "w.safetensors", "--data", data)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shutil import copy
 
@@ -18,6 +19,7 @@ from hemline.photo import place
 from hemline.quantize import LEAST_PHOTOS, split_photos
 from hemline.runtime import Answer, open_runtime, openvino_core
 from hemline.tagger import Tagger
+from hemline.transplant import GarmentScorer
 from tests.exported import CANVAS, canvases, copied, small_network
 
 FORMS = {"openvino": "small.xml", "torchscript": "small.pt"}
@@ -94,6 +96,20 @@ def test_what_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="TorchScript of the CPU"):
         open_runtime(folder / "small.pt", read_metadata(folder / "small.pt"), device="cuda")
     assert [x.name for x in tmp_path.iterdir()] == ["no.jpg"]
+
+
+def test_what_another_runtime_reads_is_the_checkpoint_or_its_graph(folder: Path, tmp_path: Path) -> None:
+    for name in FORMS.values():
+        path = alone(folder, tmp_path, name)
+        metadata = read_metadata(path)
+        with pytest.raises(WeightsError, match=r"no \.onnx file lies beside it; hemline export \S+small\.safetensors"):
+            open_runtime(path, metadata, runtime="onnxruntime")
+        with pytest.raises(WeightsError, match=r"no \.safetensors file lies beside it; put small\.safetensors there"):
+            GarmentScorer(path, metadata, "cpu").network  # noqa: B018
+        assert GarmentScorer(folder / name, metadata, "cpu").network.label_head
+    quantised = replace(metadata, precision="int8")
+    with pytest.raises(WeightsError, match="int8 is run by runtime openvino alone"):
+        open_runtime(folder / "small.xml", quantised, runtime="onnxruntime")
 
 
 def test_drift_counts_pixels_of_the_photo_and_labels_that_are_reported() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hemline._weights_files import KEY
 from hemline.errors import HemlineError, WeightsError
 from hemline.labels import LabelSpace
-from hemline.metadata import FORMAT_VERSION, KEY, Metadata, read_metadata
+from hemline.metadata import FORMAT_VERSION, Metadata, read_metadata
 
 SPACE = LabelSpace.from_dict(
     {
@@ -100,6 +102,33 @@ def test_reads_what_the_onnx_package_writes(tmp_path: Path) -> None:
     helper.set_model_props(model, {"before": "1", KEY: metadata().to_json(), "after": "x" * 500})
     onnx.save(model, tmp_path / "w.onnx")
     assert read_metadata(tmp_path / "w.onnx") == metadata()
+
+
+def test_what_readers_raise_of_strange_files_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = tmp_path / "w.xml"
+    strange.write_bytes(b'<?xml version="1.0" encoding="foo"?><net></net>')
+    with pytest.raises(WeightsError, match="not a graph of OpenVINO"):
+        read_metadata(strange)
+    monkeypatch.setattr("hemline._weights_files.MAX_HEADER", 40)
+    with pytest.raises(WeightsError, match="more than the 40 bytes"):
+        read_metadata(strange)
+    packed = tmp_path / "w.pt"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("w/extra/hemline.json", "a" * 30)
+    content = bytearray(packed.read_bytes())
+    content[59:64] = b"\xff" * 5                         # of LZMA's properties, after the name
+    packed.write_bytes(content)
+    with pytest.raises(WeightsError, match="not a TorchScript file"):
+        read_metadata(packed)
+
+
+def test_a_graph_for_browsers_is_called_so(tmp_path: Path) -> None:
+    from onnx import helper, save
+
+    graph = tmp_path / "w.web.onnx"
+    save(helper.make_model(helper.make_graph([], "g", [], [])), graph)
+    with pytest.raises(WeightsError, match="a graph for phones and browsers"):
+        read_metadata(graph)
 
 
 def test_figures_that_are_no_numbers_become_null() -> None:

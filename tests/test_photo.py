@@ -20,6 +20,7 @@ from hemline.photo import (
     find_photos,
     photo_size,
     place,
+    read_for,
     read_photo,
     search,
     unplace,
@@ -279,7 +280,7 @@ def test_maps_whose_stride_is_no_whole_number() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_of_a_file_is_that_of_its_photo(orientation: int, kind: str, tmp_path: Path) -> None:
     exif = Image.Exif()
@@ -287,6 +288,8 @@ def test_the_size_of_a_file_is_that_of_its_photo(orientation: int, kind: str, tm
     file = tmp_path / "photo"
     Image.new("RGB", (6, 4)).save(file, kind, exif=exif)
     assert photo_size(file) == read_photo(file).shape[:2] == ((4, 6) if orientation < 5 else (6, 4))
+    read = read_for(file, (64, 64))
+    assert read.size == read.pixels.shape[:2] == photo_size(file)
     file.write_bytes(b"GIF89a")
     with pytest.raises(PhotoError, match="not a whole image"):
         photo_size(file)

@@ -1,6 +1,7 @@
 """Pseudo-masks: what may be drawn on a photo of which words alone are known, and what a sample with them says."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from hemline.data.sample import EITHER, PREDICTED, UNKNOWN, WHOLE_PHOTO, Region,
 from hemline.errors import DataError
 from hemline.foreground import foreground
 from hemline.labels import load_label_space
+from hemline.metadata import read_metadata
 from hemline.pseudo import draw, write_pseudo_masks
 from hemline.runtime import default_weights
 from tests.test_ccp import write_ccp
@@ -164,6 +166,15 @@ def test_training_photos_alone_are_drawn_and_once(tmp_path):
     assert [path.read_bytes() for path in drawn] == before
     with pytest.raises(DataError, match="holds other files"):
         write_pseudo_masks(default_weights(".onnx"), {"ccp": folder}, tmp_path)
+
+
+def test_a_folder_belongs_to_one_graph_of_the_weights(tmp_path, monkeypatch):
+    folder = write_ccp(tmp_path / "ccp", {"0001": np.full((40, 30), "pants")}, {})
+    assert write_pseudo_masks(default_weights(".onnx"), {"ccp": folder}, tmp_path / "out") == 0
+    quantised = replace(read_metadata(default_weights(".onnx")), precision="int8")
+    monkeypatch.setattr("hemline.pseudo.read_metadata", lambda _: quantised)
+    with pytest.raises(DataError, match="drawn by other weights"):
+        write_pseudo_masks(default_weights(".onnx"), {"ccp": folder}, tmp_path / "out")
 
 
 def shirt(size, colour, cloth):

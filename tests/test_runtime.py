@@ -14,6 +14,7 @@ import onnx
 import pytest
 import torch
 
+from hemline import runtime as runtime_module
 from hemline._weights_files import GRAPH_KEY
 from hemline.checkpoint import load_network, save
 from hemline.errors import DeviceError, WeightsError
@@ -143,7 +144,7 @@ def test_auto_takes_openvino_on_the_cpu(graph: Path, weights: Path) -> None:
 
 
 def test_auto_takes_what_is_installed(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hemline._runtimes.openvino_core", openvino_core.__wrapped__)  # as if none had been made yet
+    monkeypatch.setattr("hemline._runtimes.openvino_core", runtime_module._core.__wrapped__)  # as if there were none
     for gone, next_one in (("openvino", "onnxruntime"), ("onnxruntime", "torch")):
         monkeypatch.setitem(sys.modules, gone, None)
         assert open_(weights).name == next_one
@@ -278,6 +279,7 @@ def listen(event, args):
 sys.addaudithook(listen)
 from pathlib import Path
 import numpy as np
+import hemline.runtime
 from hemline.metadata import read_metadata
 from hemline.photo import place, read_photo
 from hemline.predict import demo_photo
@@ -291,6 +293,7 @@ for name in sys.argv[2:]:
 heavy = {"torch", "timm", "torchvision", "sklearn", "scipy", "safetensors", "onnx", "albumentations"}
 print(sorted(heavy & sys.modules.keys()))
 assert "openvino_telemetry" not in sys.modules
+hemline.runtime.openvino()
 assert "openvino.tools.ovc" not in sys.modules         # half of the time of `import openvino`
 import openvino
 assert not hasattr(openvino, "no_such_name")
@@ -317,6 +320,30 @@ def test_nothing_is_looked_up_or_written_and_torch_is_not_imported(graph: Path, 
     assert done.stdout.splitlines() == ["(1, 30, 83)"] * 2 + ["[]"]
     assert not list(home.iterdir())
     assert [path.name for path in Path(tmp_path).iterdir()] == ["home"]
+
+
+AT_ONCE = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from hemline import runtime
+
+class Slow:
+    @staticmethod
+    def Core():
+        time.sleep(0.05)
+        return object()
+
+runtime.import_module = lambda name: time.sleep(0.01)
+runtime.openvino = lambda: Slow
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(runtime.import_quietly, "abcdefgh"))
+    print(len(set(pool.map(lambda _: runtime.openvino_core(), range(8)))), "openvino_telemetry" in sys.modules)
+"""
+
+
+def test_threads_may_load_their_first_weights_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1 False\n"), done.stderr
 
 
 LET_GO_ELSEWHERE = """

@@ -1,6 +1,7 @@
 """The API on a network whose answers can be told by eye, and on the default weights."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from hemline import console
 from hemline import tagger as module
-from hemline.errors import HemlineError, PhotoError
+from hemline.errors import DeviceError, HemlineError, PhotoError
 from hemline.result import Result
 from hemline.runtime import Answer
 from hemline.tagger import Failure, Tagger
@@ -229,6 +231,24 @@ def test_bad_arguments(colour_tagger: Tagger) -> None:
         colour_tagger.stream([], batch_size=0)
     with pytest.raises(HemlineError, match=r"none\.onnx"):
         Tagger.load("none.onnx")
+
+
+def test_a_dtype_that_is_none_is_refused_of_any_weights(
+    colour_tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instances = replace(colour_tagger.metadata, finds="instances")
+    monkeypatch.setattr(module, "read_metadata", lambda _: instances)
+    monkeypatch.setattr(module, "open_finder", lambda *_, **__: colour_tagger.runtime)
+    assert Tagger.load("w.safetensors").metadata is instances
+    with pytest.raises(DeviceError, match="dtype 'f16': choose f32, bf16"):
+        Tagger.load("w.safetensors", dtype="f16")  # type: ignore[arg-type]
+
+
+def test_pictures_and_tables_make_no_masks_of_the_photo_s_size(colour_tagger: Tagger, paint: Paint) -> None:
+    result = colour_tagger(paint("a.png", "red", "lime"))
+    assert result.garments
+    console.show(result)
+    assert all("mask" not in vars(garment) for garment in result.garments)
 
 
 def test_the_default_weights_dress_the_demo_photo() -> None:

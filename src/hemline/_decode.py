@@ -74,12 +74,13 @@ def decode_for(
     """
     with _one_error(name), _open(stream, name) as image:
         check_size(name, image.width, image.height, max_pixels)
-        lying = _TURNS.get(_orientation(image)) in _LYING
-        width, height = (image.height, image.width) if lying else image.size
-        if isinstance(image, JpegImageFile):
-            shrink = _shrink((height, width), canvas)
-            image.draft(None, (image.width // shrink, image.height // shrink))
-        return _pixels(image, name, max_pixels), (height, width)
+        if not isinstance(image, JpegImageFile):
+            pixels = _pixels(image, name, max_pixels)
+            return pixels, (pixels.shape[0], pixels.shape[1])
+        size = _upright_size(image)
+        shrink = _shrink(size, canvas)
+        image.draft(None, (image.width // shrink, image.height // shrink))
+        return _pixels(image, name, max_pixels), size
 
 
 def _shrink(size: tuple[int, int], canvas: tuple[int, int]) -> int:
@@ -95,8 +96,13 @@ def size_of(stream: IO[bytes], name: str) -> tuple[int, int]:
         PhotoError: the only error, whatever the bytes.
     """
     with _one_error(name), _open(stream, name) as image:
-        lying = _TURNS.get(_orientation(image)) in _LYING
-        return (image.width, image.height) if lying else (image.height, image.width)
+        return _upright_size(image)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an image that is not decoded yet, turned as its EXIF says; Pillow turns a TIFF's itself."""
+    lying = image.format != "TIFF" and _TURNS.get(_orientation(image)) in _LYING
+    return (image.width, image.height) if lying else (image.height, image.width)
 
 
 @contextmanager

@@ -108,7 +108,7 @@ class Torch:
         from hemline.checkpoint import load_network
 
         self.device = _torch_device(device, threads)
-        network, _ = load_network(_beside(weights, metadata, ".safetensors"))
+        network, _ = load_network(form_beside(weights, metadata, ".safetensors"))
         self.network = _on(network, self.device)
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
@@ -159,7 +159,7 @@ class TorchFinder:
         from hemline.checkpoint import load_instance_network
 
         self.device = _torch_device(device, threads)
-        network, _ = load_instance_network(_beside(weights, metadata, ".safetensors"))
+        network, _ = load_instance_network(form_beside(weights, metadata, ".safetensors"))
         self.find = _on(network, self.device).find
 
 
@@ -195,18 +195,25 @@ def _on(network: M, device: str) -> M:
 
 
 def _graph(weights: Path, metadata: Metadata, *suffixes: str) -> Path:
-    graph = _beside(weights, metadata, *suffixes)
+    graph = form_beside(weights, metadata, *suffixes)
     check_graph(graph)
     return graph
 
 
-def _beside(weights: Path, metadata: Metadata, *suffixes: str) -> Path:
-    """A form of the weights that ends in one of these: the file itself, or the one beside it with the first of them."""
+def form_beside(weights: Path, metadata: Metadata, *suffixes: str) -> Path:
+    """A form of the weights that ends in one of these: the file itself, or the one beside it with the first of them.
+
+    Raises:
+        WeightsError: there is none, or it holds other weights.
+    """
     if weights.suffix.lower() in suffixes:
         return weights
+    if metadata.precision == "int8":
+        raise WeightsError(f"{weights}: a graph of int8 is run by runtime openvino alone; others take its checkpoint")
     suffix = suffixes[0]
     other = weights.with_suffix(suffix)
-    repair = f"hemline export {weights} writes it" if suffix == ".onnx" else f"put {other.name} there"
+    checkpoint = weights.with_suffix(".safetensors")
+    repair = f"hemline export {checkpoint} writes it" if suffix == ".onnx" else f"put {other.name} there"
     if not other.is_file():
         raise WeightsError(f"{weights}: no {suffix} file lies beside it; {repair}")
     beside = read_metadata(other)

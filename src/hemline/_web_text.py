@@ -11,7 +11,8 @@ def _boxes_of(name: str, source: str, length: str, target: str) -> str:
     """Scale the first side of a matrix (length, ...) to `target`: each row is the mean of the rows around it.
 
     That many rows where it shrinks, which is OpenCV's INTER_AREA, and one where it grows, which is its INTER_LINEAR.
-    Sums are of whole numbers up to 255 times a side, exact in 32-bit floats up to sides of 65,793.
+    Sums of the first pass, over the photo's own whole numbers, are exact in 32-bit floats up to sides of 65,793: they
+    are at most 255 times a side. The second pass adds means, which are rounded.
     """
     text = f"""
     {name}_sums = CumSum<exclusive=1>({source}, first)

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import zipfile
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -191,7 +190,10 @@ _NOT_XML = "not a graph of OpenVINO, or cut short; copy or export it again"
 
 
 def _xml_text(file: BinaryIO) -> str | None:
-    return _said_in_xml(file.read()).get("metadata")
+    content = file.read(MAX_HEADER + 1)
+    if len(content) > MAX_HEADER:
+        raise WeightsError(f"it takes more than the {MAX_HEADER} bytes that are read; its weights belong in the .bin")
+    return _said_in_xml(content).get("metadata")
 
 
 def _said_in_xml(content: bytes) -> dict[str, str]:
@@ -215,14 +217,18 @@ def _said_in_xml(content: bytes) -> dict[str, str]:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(content, True)
-    except (expat.ExpatError, ValueError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:                           # ExpatError, ValueError, LookupError of an encoding, ...
         raise WeightsError(_NOT_XML) from error
     return said
 
 
 def xml_fingerprint(content: bytes, weights: bytes) -> str:
     """The fingerprint of an `.xml` of this content whose `.bin` holds these weights."""
-    return hashlib.sha256(content[: content.rfind(XML_END)] + weights).hexdigest()
+    digest = hashlib.sha256(content[: content.rfind(XML_END)])
+    digest.update(weights)
+    return digest.hexdigest()
 
 
 def _xml_is_whole(path: Path) -> bool:
@@ -237,8 +243,6 @@ def _xml_is_whole(path: Path) -> bool:
 # -- TorchScript ---------------------------------------------------------------------------------------------
 
 _NOT_ZIP = "not a TorchScript file, or cut short; copy or export it again"
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
-"""What `zipfile` raises of damaged, packed, locked and strange archives."""
 
 
 def _zip_text(file: BinaryIO) -> bytes | None:
@@ -250,7 +254,9 @@ def _zip_text(file: BinaryIO) -> bytes | None:
             if extra[0].file_size > MAX_HEADER:
                 raise WeightsError(f"its metadata takes {extra[0].file_size} bytes, more than are read: {MAX_HEADER}")
             return archive.read(extra[0])
-    except _ZIP_ERRORS as error:
+    except (WeightsError, OSError):
+        raise
+    except Exception as error:                           # damaged, packed, locked and strange archives raise anything
         raise WeightsError(_NOT_ZIP) from error
 
 
@@ -258,5 +264,7 @@ def _zip_is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except _ZIP_ERRORS as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise WeightsError(_NOT_ZIP) from error

@@ -21,10 +21,11 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from hemline._weights_files import KEY
 from hemline.config import Config
 from hemline.errors import ConfigError, WeightsError
 from hemline.instance_model import InstanceNetwork
-from hemline.metadata import KEY, Metadata, read_metadata
+from hemline.metadata import Metadata, read_metadata
 from hemline.model import Network, build, build_instances
 from hemline.whole_files import whole_file
 

@@ -141,7 +141,7 @@ def _garments(result: Result) -> RenderableType:
             table.add_row(
                 Padding(_name(piece), (0, 0, 0, 0 if piece is garment else 2)),
                 _score(piece.score),
-                _percent(piece.area) if piece.mask is not None else NOTHING,
+                _percent(piece.area) if piece.drawn is not None else NOTHING,
                 _colours(piece.colours),
                 _attributes(piece.attributes),
                 *([] if vocabulary is None else [_shop(piece, vocabulary) if piece is garment else ""]),
@@ -166,7 +166,7 @@ def _name(garment: Garment) -> Text:
     if garment.outfit_part is not None:
         lines.append(Text(garment.outfit_part, style="dim"))
     if garment.found_by == "label":
-        drawn = "not drawn" if garment.mask is None else "best region"
+        drawn = "not drawn" if garment.drawn is None else "best region"
         lines.append(Text(f"by label, {drawn}", style="dim italic"))
     return Text("\n").join(lines)
 

@@ -259,10 +259,10 @@ def _entry(number: int, garment: Garment, colour: RGB, unit: int, width: int) ->
     indent = round(2.25 * unit)
     pixels = np.full((14 * unit, width, 3), PAPER, np.uint8)
     centre = 0.95 * unit, 1.05 * unit
-    disc(pixels, centre, 0.72 * unit, colour if garment.mask is not None else PAPER, unit)
+    disc(pixels, centre, 0.72 * unit, colour if garment.drawn is not None else PAPER, unit)
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
-    disc_number(pen, centre, number, colour if garment.mask is not None else PAPER, unit)
+    disc_number(pen, centre, number, colour if garment.drawn is not None else PAPER, unit)
     font, small = font_of(unit), font_of(round(0.82 * unit))
     score = f"{garment.score:.2f}"
     name = fitted(plain_text(garment.category), font, width - indent - round(font.getlength(score)) - unit)
@@ -281,7 +281,7 @@ def _notes(garment: Garment, font: ImageFont.FreeTypeFont, width: int) -> list[s
     surest = sorted(garment.attributes, key=lambda attribute: -attribute.score)[:MAX_ATTRIBUTES]
     words = [plain_text(attribute.label) for attribute in surest]
     if garment.found_by == "label":
-        words += ["named by the whole photo", "place unknown" if garment.mask is None else "place guessed"]
+        words += ["named by the whole photo", "place unknown" if garment.drawn is None else "place guessed"]
     lines: list[str] = []
     for word in words:
         joined = f"{lines[-1]} · {word}" if lines else word

@@ -42,7 +42,7 @@ def append_start(folder: Path, *, num_processes: int, resumed_at: tuple[int, int
         resumed_at: Where a run goes on: epochs that are done, and steps of the next one.
 
     Raises:
-        WeightsError: the file cannot be written.
+        UnwritableError: the file cannot be written.
     """
     line = json.dumps(environment(num_processes=num_processes, resumed_at=resumed_at))
     file = folder / FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -66,11 +67,11 @@ def export(
             raise ConfigError("--data and --limit score what --int8 loses; other graphs answer as the checkpoint does")
         if limit is not None and not data:
             raise ConfigError("--limit is for --data: say which labelled photos, --data NAME=PATH")
+        if int8:
+            _check_int8(to, photos)                      # before anything is scored
         sets = named_paths(data or [])
         checkpoint = weights_file(weights, ".safetensors")
         if to is FormName.WEB:
-            if int8:
-                raise ConfigError("--int8 is for OpenVINO, which alone runs it faster: use --to openvino, not web")
             from hemline.web import write_web
 
             web = write_web(checkpoint, out, photos=photos or [])
@@ -97,3 +98,12 @@ def export(
         if before is not None:
             console.show_tables([figures_table(before, score(done.path))])
         console.plain(str(done.path))
+
+
+def _check_int8(to: FormName, photos: list[str] | None) -> None:
+    if to is not FormName.OPENVINO:
+        raise ConfigError(f"--int8 is for OpenVINO, which alone runs it faster: use --to openvino, not {to.value}")
+    if not photos:
+        raise ConfigError("--int8 measures on photos which numbers flow through the network: name --photos")
+    if find_spec("nncf") is None:
+        raise ConfigError('--int8 needs nncf, which is not here: pip install "hemline[quantize]"')

@@ -78,7 +78,8 @@ def fit(
     Raises:
         ConfigError: the recipe has another label space, or its data say nothing of labels that the weights answer.
         DataError: a dataset is missing or damaged.
-        WeightsError: the weights are missing or damaged, or `out` cannot be written.
+        WeightsError: the weights are missing or damaged, or `out` is no `.safetensors` file in a folder that is there.
+        UnwritableError: `out` cannot be written.
     """
     out = Path(out)
     if out.suffix.lower() != ".safetensors" or not out.absolute().parent.is_dir():

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from hemline._weights_files import EXTRA, GRAPH_KEY, XML_END, XML_FINGERPRINT, xml_fingerprint
+from hemline._weights_files import EXTRA, GRAPH_KEY, KEY, XML_END, XML_FINGERPRINT, xml_fingerprint
 from hemline.errors import WeightsError
-from hemline.metadata import KEY, Metadata
+from hemline.metadata import Metadata
 from hemline.model import Network
 from hemline.runtime import import_quietly
 

@@ -89,7 +89,7 @@ def licenses(weights: Path | str) -> Licenses:
     """The terms of the code, of weights, and of what taught each label.
 
     Args:
-        weights: A `.safetensors` or `.onnx` file.
+        weights: A weights file of any form.
 
     Raises:
         WeightsError: the file is missing, damaged or foreign.

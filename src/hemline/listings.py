@@ -132,7 +132,7 @@ def vocabulary(
 @app.command()
 def licenses(
     weights: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` or `.onnx` file, or `default`.")
+        str, typer.Argument(metavar="WEIGHTS", help="A weights file of any form, or `default`.")
     ] = "default",
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print the terms as JSON, nothing else.")

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from hemline._weights_files import KEY as KEY
-from hemline._weights_files import embedded_text
+from hemline._weights_files import KEY, embedded_text
 from hemline.errors import LabelError, WeightsError
 from hemline.labels import OF_INIT, LabelSpace, load_label_space
 
@@ -139,6 +138,11 @@ def read_metadata(path: str | Path) -> Metadata:
     """
     path = Path(path)
     text = embedded_text(path)
+    if text is None and path.name.lower().endswith(".web.onnx"):
+        raise WeightsError(
+            f"{path}: a graph for phones and browsers, which Hemline writes and does not run; take the checkpoint that "
+            "it was made from, or what hemline export --to onnx writes of it"
+        )
     if text is None:
         raise WeightsError(f"{path}: not weights of Hemline, which carry {KEY!r} metadata")
     try:

@@ -63,7 +63,8 @@ def write_pseudo_masks(
         raise ConfigError("; ".join(problems))
     datasets = {name: build_dataset(as_trained(metadata.recipe, name, path), space) for name, path in sets.items()}
     answer = open_runtime(Path(weights), metadata)
-    _claim(out, {"classes": list(space.mask_names), "weights_sha256": metadata.weights_sha256})
+    fingerprint = {"weights_sha256": metadata.weights_sha256, "precision": metadata.precision}
+    _claim(out, {"classes": list(space.mask_names), **fingerprint})
     share = float(metadata.recipe.get("validation", VALIDATION_SHARE))
     held_out = held_out_of(metadata.data)
     todo = [

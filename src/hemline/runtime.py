@@ -7,9 +7,10 @@
 
 Weights whose network finds instances run on torch alone.
 
-All of them compute in 32-bit floats and give the same answer, but for graphs of int8 (`Metadata.precision`). A photo's
-answer does not depend on the photos beside it. Pixels that are not `valid` belong to no mask and no label is pooled
-there; the trunk does see them, which is why padding is always the grey that `hemline.photo.place` puts there.
+All of them compute in 32-bit floats and give the same answer, but for graphs of int8 (`Metadata.precision`) and where
+OpenVINO is asked for bf16 (`Dtype`). A photo's answer does not depend on the photos beside it. Pixels that are not
+`valid` belong to no mask and no label is pooled there; the trunk does see them, which is why padding is always the grey
+that `hemline.photo.place` puts there.
 
 Shapes: B photos, H W canvas, h w = canvas / 4, K mask classes, L labels.
 """
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -149,10 +151,7 @@ def open_runtime(
     """
     if metadata.finds == "instances":
         raise WeightsError(f"{weights}: its network finds instances; this needs one that draws classes, such as unet")
-    asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("dtype", dtype, Dtype))
-    for key, value, choices in asked:
-        if value not in get_args(choices):
-            raise DeviceError(f"{key} {value!r}: choose {', '.join(get_args(choices))}")
+    check_choices(runtime, device, dtype)
     threads = _num_threads(threads)
     script = Path(weights).suffix.lower() == ".pt"
     names = (runtime,) if runtime != "auto" else ("torch",) if script else ("openvino", "onnxruntime", "torch")
@@ -167,6 +166,18 @@ def open_runtime(
     if Path(weights).suffix.lower() == ".safetensors" and isinstance(problems[-1], WeightsError):
         raise problems[-1]  # torch reads the file itself, the others only what lies beside it
     raise problems[0]
+
+
+def check_choices(runtime: str, device: str, dtype: str) -> None:
+    """Refuse a runtime, device or dtype that is none of those known here.
+
+    Raises:
+        DeviceError: it is not.
+    """
+    asked = (("runtime", runtime, RuntimeName), ("device", device, DeviceName), ("dtype", dtype, Dtype))
+    for key, value, choices in asked:
+        if value not in get_args(choices):
+            raise DeviceError(f"{key} {value!r}: choose {', '.join(get_args(choices))}")
 
 
 def _open(
@@ -234,7 +245,10 @@ def _num_threads(threads: int | None) -> int | None:
     return int(value)
 
 
-@cache
+_importing = RLock()
+"""Held while modules are hidden, so that no thread brings back what another one hides."""
+
+
 def openvino_core() -> Any:  # noqa: ANN401  OpenVINO has no types
     """The one `openvino.Core` of this process, never let go.
 
@@ -242,6 +256,12 @@ def openvino_core() -> Any:  # noqa: ANN401  OpenVINO has no types
     takes that stack back only from the thread that it goes in: if another one had loaded it, the next signal kills the
     process (https://github.com/openvinotoolkit/openvino/pull/11894, `SigAltStackSetup`).
     """
+    with _importing:                                     # `cache` alone would let two threads make one each
+        return _core()
+
+
+@cache
+def _core() -> Any:  # noqa: ANN401
     return openvino().Core()
 
 
@@ -258,14 +278,15 @@ def import_quietly(name: str) -> Any:  # noqa: ANN401  a module
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
     """While it lasts, a module cannot be imported."""
-    known = sys.modules.pop(name, None)
-    sys.modules[name] = None  # type: ignore[assignment]  # what makes its import fail
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-        if known is not None:
-            sys.modules[name] = known
+    with _importing:
+        known = sys.modules.pop(name, None)
+        sys.modules[name] = None  # type: ignore[assignment]  # what makes its import fail
+        try:
+            yield
+        finally:
+            sys.modules.pop(name, None)
+            if known is not None:
+                sys.modules[name] = known
 
 
 def openvino() -> ModuleType:
@@ -282,6 +303,6 @@ def openvino() -> ModuleType:
         module.convert_model = import_quietly(CONVERTER).convert_model  # type: ignore[attr-defined]
         return module.convert_model
 
-    if not hasattr(module, "convert_model"):
+    if "convert_model" not in vars(module):              # `hasattr` would ask `on_first_use`, which imports it
         module.__getattr__ = on_first_use  # type: ignore[method-assign]
     return module

@@ -114,7 +114,7 @@ class Submission:
 def _garments(result: Result) -> list[Garment]:
     """What is submitted of a photo: what lies on garments, then these, each surest first."""
     parts = [part for garment in result.garments for part in garment.parts]
-    found = [g for g in result.garments if g.mask is not None and g.found_by != "label"]
+    found = [g for g in result.garments if g.drawn is not None and g.found_by != "label"]
     return [x for pieces in (parts, found) for x in sorted(pieces, key=lambda garment: -garment.score)]
 
 

@@ -32,6 +32,7 @@ from hemline.runtime import (
     Finder,
     Runtime,
     RuntimeName,
+    check_choices,
     default_weights,
     open_finder,
     open_runtime,
@@ -141,6 +142,7 @@ class Tagger:
             weights = default_weights(".safetensors" if runtime == "torch" else ".onnx")
         metadata = read_metadata(weights)
         words = None if vocabulary is None else load_vocabulary(vocabulary, metadata.labels)
+        check_choices(runtime, device, dtype)
         opened: Runtime | Finder
         if metadata.finds == "instances":
             if dtype == "bf16":

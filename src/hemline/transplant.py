@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hemline._bootstrap import Figure, figure, ratio, resample
+from hemline._runtimes import form_beside
+from hemline.checkpoint import load_network
 from hemline.data._drawing.outfits import PALETTE
 from hemline.data._drawing.painting import RGB
 from hemline.data.augment import place_sample
@@ -39,7 +41,6 @@ from hemline.labels import Label, LabelSpace
 from hemline.losses import mask_targets, region_masks
 from hemline.metadata import Metadata
 from hemline.photo import place
-from hemline.runtime import open_runtime
 
 if TYPE_CHECKING:
     from hemline.model import Network
@@ -337,7 +338,7 @@ class GarmentScorer:
     The weights are read when the first photo is scored.
 
     Args:
-        weights: A `.safetensors` file, or an `.onnx` file beside one that holds the same weights.
+        weights: A `.safetensors` file, or one of another form beside one that holds the same weights.
         metadata: What the file says of itself.
         device: `cpu` or `cuda`.
     """
@@ -354,11 +355,8 @@ class GarmentScorer:
         Raises:
             WeightsError: the `.safetensors` file is missing or damaged.
         """
-        opened: Any = open_runtime(
-            self.weights, self.metadata, runtime="torch", device="cuda" if self.device == "cuda" else "cpu"
-        )
-        network: Network = opened.network
-        return network
+        network, _ = load_network(form_beside(self.weights, self.metadata, ".safetensors"))
+        return network.to(torch.device(self.device)).to(memory_format=torch.channels_last)
 
     def __call__(self, sample: Sample, photos: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
         """See `Score`."""

@@ -124,8 +124,8 @@ def write_web(
         ConfigError: the file's name ends otherwise.
         PhotoError: a photo cannot be found or read.
         DeviceError: ONNX Runtime is not here.
-        WeightsError: the checkpoint cannot be read or finds instances, the graph answers otherwise than `Tagger`, or
-            the files cannot be written.
+        WeightsError: the checkpoint cannot be read or finds instances, or the graph answers otherwise than `Tagger`.
+        UnwritableError: the files cannot be written.
     """
     out = Path(checkpoint).with_suffix(".web.onnx") if out is None else Path(out)
     if out.suffix.lower() != ".onnx":

@@ -40,7 +40,7 @@ FAR = 1e4
 
 
 def web_graph(core: onnx.ModelProto, metadata: Metadata) -> onnx.ModelProto:
-    """The graph of a network (`hemline.export.to_onnx`) between the photo and the answer, without metadata.
+    """The graph of a network (`hemline.graphs.to_onnx`) between the photo and the answer, without metadata.
 
     Args:
         core: `pixels` and `valid` in, `masks` and `labels` out.

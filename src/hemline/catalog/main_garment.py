@@ -66,7 +66,7 @@ def main_garment(result: Result, hint: str | None = None) -> int | None:
 
 
 def _candidates(garments: Sequence[Garment]) -> list[int]:
-    seen = [i for i, garment in enumerate(garments) if garment.mask is not None] or list(range(len(garments)))
+    seen = [i for i, garment in enumerate(garments) if garment.drawn is not None] or list(range(len(garments)))
     aside = [i for i in seen if garments[i].outfit_part in ASIDE]
     total = sum(garments[i].area for i in seen)
     most = [i for i in aside if 2 * garments[i].area > total]

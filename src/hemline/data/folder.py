@@ -24,7 +24,6 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hemline._reading import nearest, path_of
 from hemline.borders import borders_of_mask, borders_of_rle
@@ -33,9 +32,9 @@ from hemline.data.instances import ASPECT, Instances, InstanceSet, cached
 from hemline.data.knowledge import Knowledge
 from hemline.data.mask_images import Classes, of_people, read_classes, read_map, read_mask
 from hemline.data.problems import Damaged, Problem
-from hemline.errors import DataError
+from hemline.errors import DataError, PhotoError
 from hemline.labels import LabelSpace
-from hemline.photo import PHOTO_SUFFIXES
+from hemline.photo import PHOTO_SUFFIXES, photo_size
 from hemline.predict import slug
 
 CLASSES_FILES = ("classes.txt", "classes.json", "classes.yaml", "classes.yml")
@@ -331,10 +330,8 @@ def _of_map(ids: NDArray[np.uint16], known: Classes) -> list[Garment]:
 def _size_of(photo: Path) -> tuple[int, int] | None:
     """(height, width) of a photo as it is shown, from its header; None where that is not to be had."""
     try:
-        with Image.open(photo) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size if turned else (image.height, image.width)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return photo_size(photo)
+    except PhotoError:
         return None                                       # `read_photo` says what is wrong with it
 
 
