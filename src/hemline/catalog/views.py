@@ -207,6 +207,7 @@ def _types_of_csv(
     types = dict(OF_CSV)
     if table == "photos":
         came = names[names.index("occurrence") + 1 : names.index("sha256")]
+        types = {name: type_ for name, type_ in types.items() if name not in came}  # one may be called as a garment's
         of_arrow = dict(zip(came, manifest.made.get("columns", {}).values(), strict=False))
         types |= {name: CAME[key] for name, was in of_arrow.items() if (key := was.rstrip("0123456789")) in CAME}
         groups = names[names.index("main_garment") + 2 : names.index("labels")]
