@@ -290,3 +290,27 @@ def test_columns_that_come_in_another_order_do_not_mix(tmp_path):
     turned = dict(reversed(columns.items()))
     with pytest.raises(CatalogError, match="columns"), open_parts(tmp_path, MADE | {"columns": turned}):
         pass
+
+
+def test_a_full_temporary_folder_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    index = Index()
+    index._base.execute("PRAGMA max_page_count = 8")          # what a full disk says
+    with pytest.raises(UnwritableError, match=f"{tmp_path}: the temporary folder .* full.*TMPDIR"):
+        index.add((f"p{number}", 0) for number in range(10_000))
+    index = Index()
+    index._base.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(UnwritableError, match="TMPDIR"):
+        for number in range(10_000):
+            index.occurrence(f"p{number}")
+
+
+def test_a_part_that_is_written_takes_the_products_away(tmp_path):
+    folder = tagged(tmp_path / "out", COAT)
+    (folder / "products").mkdir()
+    (folder / "products" / "part-000000.parquet").touch()
+    with open_parts(folder, MADE):
+        pass
+    assert (folder / "products").exists()
+    tagged(folder, COAT)
+    assert not (folder / "products").exists()

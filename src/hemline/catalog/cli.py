@@ -159,11 +159,12 @@ def tag(
             hint=hint,
             incoming=catalog.schema,
         )
-        for column in (product, hint):
+        made = plan.made_with()
+        for option, column in (("--product", product), ("--hint", hint)):
             if column is not None:
-                check_column(column, plan.made_with()["columns"])
+                check_column(column, made["columns"], option)
         view = TagView()
-        with open_parts(out, plan.made_with(), form=form.value, part_size=part_size) as parts:
+        with open_parts(out, made, form=form.value, part_size=part_size) as parts:
             try:
                 with Stop() as stop, view:
                     tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value, stop=stop)
@@ -174,8 +175,8 @@ def tag(
             except HemlineError as error:
                 going_on = f"{parts.manifest.photos:,} photos stand in {out}, and the same command goes on from there"
                 raise type(error)(f"{error}; {going_on}") from error
-        if product is not None:
-            voted = write_products(out, product)
+            voted = None if product is None else write_products(out, product)
+        if voted is not None:
             left_out = f"; {voted.without:,} photos name none" if voted.without else ""
             console.note(f"{voted.products:,} products of {voted.photos:,} photos in {voted.path}{left_out}")
         if not tally.photos:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -165,6 +166,7 @@ class Parts:
             batch: pa.RecordBatch = getattr(rows, table)
             with whole_file(part_file(manifest.folder, table, number, manifest.form)) as temporary:
                 write_rows(temporary, batch.schema, [batch], manifest.form)
+        shutil.rmtree(manifest.folder / "products", ignore_errors=True)   # a vote without the photos of this part
         status = rows.photos.column("status").to_pylist()
         counts = {name: status.count(name) for name in (OK, FAILED, DUPLICATE)}
         part = Part(number, manifest.photos, len(status), rows.garments.num_rows, **counts)
