@@ -129,7 +129,7 @@ def tag(
         from hemline.catalog.items import open_catalog
         from hemline.catalog.local import Stop
         from hemline.catalog.local import tag as run_tagging
-        from hemline.catalog.parts import open_parts
+        from hemline.catalog.parts import open_parts, read_manifest
         from hemline.catalog.products import check_column, write_products
         from hemline.catalog.view import TagView
         from hemline.catalog.work import Plan
@@ -169,7 +169,7 @@ def tag(
                 with Stop() as stop, view:
                     tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value, stop=stop)
             except KeyboardInterrupt:
-                done = parts.manifest.photos
+                done = read_manifest(out).photos
                 console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")
                 raise typer.Exit(130) from None
             except HemlineError as error:
