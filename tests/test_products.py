@@ -359,5 +359,5 @@ def test_duckdb_loads_nothing_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_column_is_refused_by_the_name_of_its_option():
-    with pytest.raises(ConfigError, match="^--hint title: no such column came in"):
+    with pytest.raises(ConfigError, match=r"^--hint title: no such column came in"):
         check_column("title", {"sku": "string"}, "--hint")

@@ -82,9 +82,10 @@ class View(Protocol):
 class Stop:
     """Ctrl-C and SIGTERM while a command runs: the first is only noted, so that what was answered is written.
 
-    The second raises KeyboardInterrupt at once: the command may be busy with what does not look at `asked`. For a `with`
-    in the main thread. Its end raises KeyboardInterrupt where a signal came; others have no effect then, up to the end
-    of the process.
+    The second raises KeyboardInterrupt at once: the command may be busy with what does not look at `asked`.
+
+    For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; others have no effect then, up
+    to the end of the process.
     """
 
     def __init__(self) -> None:
