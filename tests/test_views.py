@@ -5,7 +5,8 @@ import pytest
 
 from hemline.catalog.ask_view import print_rows
 from hemline.catalog.parts import read_manifest
-from hemline.catalog.views import batches, open_views, working_views
+from hemline.catalog.query import query_sql
+from hemline.catalog.views import Views, batches, open_views, working_views
 from hemline.errors import QueryError
 
 from . import asked
@@ -29,14 +30,14 @@ def tags(tmp_path):
 
 def test_what_breaks_after_the_first_rows_is_the_querys_fault(tags, capsys):
     sql = "SELECT CASE WHEN i > 90000 THEN error('too far')::INT ELSE i END AS n FROM range(100000) t(i)"
-    with pytest.raises(QueryError, match="^SQL: .*too far$"):
+    with pytest.raises(QueryError, match=r"^SQL: .*too far$"):
         print_rows(open_views(tags).read(sql), "jsonl", None, of_words=False)
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_two_columns_of_one_name_are_refused(tags, form, capsys):
     found = open_views(tags).read("SELECT g.path, p.path, score FROM garments g, photos p")
-    with pytest.raises(QueryError, match="^two columns are called 'path': name one with AS$"):
+    with pytest.raises(QueryError, match=r"^two columns are called 'path': name one with AS$"):
         print_rows(found, form, None, of_words=False)
     assert not capsys.readouterr().out
 
@@ -52,3 +53,9 @@ def test_ctrl_c_while_the_database_works_is_ctrl_c(tags):
         next(interrupted())
     with pytest.raises(RuntimeError, match="another"), working_views({"": read_manifest(tags)}):
         raise RuntimeError("another")
+
+
+def test_words_of_a_known_label_space_do_not_ask_the_tables(tags, monkeypatch):
+    views = open_views(tags)
+    monkeypatch.setattr(Views, "read", lambda *_: pytest.fail("the tables were asked"))
+    query_sql(views, "navy coat main and not red with category=shoe")

@@ -65,8 +65,8 @@ def _room() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        named = os.environ.get("SQLITE_TMPDIR") or os.environ.get("TMPDIR")
-        places = [named] * bool(named) + ["/var/tmp"] * (os.name == "posix")   # where SQLite looks, in this order
+        named = os.environ.get("SQLITE_TMPDIR") or os.environ.get("TMPDIR") or ""
+        places = (named, "/var/tmp")                     # where SQLite looks, in this order
         folder = next((place for place in places if os.access(place, os.W_OK | os.X_OK)), tempfile.gettempdir())
         raise UnwritableError(
             f"{folder}: the temporary folder cannot be written ({error}): make room there, or name another by TMPDIR"

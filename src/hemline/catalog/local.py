@@ -84,8 +84,8 @@ class Stop:
 
     The second raises KeyboardInterrupt at once: the command may be busy with what does not look at `asked`.
 
-    For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; others have no effect then, up
-    to the end of the process.
+    For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; others have no effect then,
+    up to the end of the process.
     """
 
     def __init__(self) -> None:
