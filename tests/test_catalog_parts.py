@@ -272,3 +272,44 @@ def test_an_index_keeps_apart_what_looks_alike():
     ]  # fmt: skip
     assert (index.twin("00", 5), index.twin("00", 9), index.twin("0000", 9)) == (5, 5, 9)
     assert SKU.names == ["sku"]
+
+
+def test_what_a_kill_leaves_before_anything_stands_is_no_other_thing(tmp_path):
+    (tmp_path / ".manifest.123.jsonl").touch()
+    (tmp_path / ".lock").touch()
+    tagged(tmp_path, COAT)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".lock", "garments", "manifest.jsonl", "photos"]
+
+
+def test_columns_that_come_in_another_order_do_not_mix(tmp_path):
+    columns = {"sku": "string", "colour": "string"}
+    with open_parts(tmp_path, MADE | {"columns": columns}):
+        pass
+    with open_parts(tmp_path, MADE | {"columns": dict(columns)}):
+        pass
+    turned = dict(reversed(columns.items()))
+    with pytest.raises(CatalogError, match="columns"), open_parts(tmp_path, MADE | {"columns": turned}):
+        pass
+
+
+def test_a_full_temporary_folder_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    index = Index()
+    index._base.execute("PRAGMA max_page_count = 8")          # what a full disk says
+    with pytest.raises(UnwritableError, match=f"{tmp_path}: the temporary folder .* full.*TMPDIR"):
+        index.add((f"p{number}", 0) for number in range(10_000))
+    index = Index()
+    index._base.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(UnwritableError, match="TMPDIR"):
+        any(index.occurrence(f"p{number}") for number in range(10_000))
+
+
+def test_a_part_that_is_written_takes_the_products_away(tmp_path):
+    folder = tagged(tmp_path / "out", COAT)
+    (folder / "products").mkdir()
+    (folder / "products" / "part-000000.parquet").touch()
+    with open_parts(folder, MADE):
+        pass
+    assert (folder / "products").exists()
+    tagged(folder, COAT)
+    assert not (folder / "products").exists()

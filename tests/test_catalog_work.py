@@ -1,6 +1,7 @@
 """What tagging makes of photos: the rows of a worker say what the API says of each photo alone."""
 
 import hashlib
+import pickle
 from io import BytesIO
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hemline import Tagger
+from hemline.catalog import work
 from hemline.catalog.items import Item
 from hemline.catalog.work import Asked, Plan, Worker
 
@@ -98,3 +100,24 @@ def test_a_plan_says_what_two_runs_must_share(weights):
     assert Plan(weights, runtime="onnxruntime").made_with() == said, "how it is computed is left out"
     for change in ({"flip": True}, {"min_score": 0.5}, {"masks": False}, {"hint": "title"}):
         assert Plan(weights, **change).made_with() != said
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_fastest_is_recorded_as_what_it_comes_to(weights, monkeypatch, has):
+    monkeypatch.setattr(work, "cpu_has_bf16", lambda: has)
+    for plan, dtype in (
+        (Plan(weights, dtype="fastest"), "bf16" if has else "f32"),
+        (Plan(weights, dtype="fastest", runtime="torch"), "f32"),
+        (Plan(weights), "f32"),
+    ):
+        assert plan.made_with()["dtype"] == dtype
+        monkeypatch.setattr(work, "cpu_has_bf16", lambda: not has)
+        assert pickle.loads(pickle.dumps(plan)).computes_in == dtype, "other machines are told"
+        monkeypatch.setattr(work, "cpu_has_bf16", lambda: has)
+
+
+def test_a_vocabulary_in_the_home_folder(weights, monkeypatch, tmp_path):
+    (tmp_path / "own.yaml").write_text("{name: x, version: 1, colours: {words: {red: crimson}}}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert Plan(weights, vocabulary="~/own.yaml").made_with()["vocabulary"][:2] == ["x", "1"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hemline.catalog import products, views
 from hemline.catalog.parts import read_manifest
-from hemline.catalog.products import write_products
+from hemline.catalog.products import check_column, write_products
 from hemline.colour import Colour
 from hemline.errors import CatalogError, ConfigError, UnwritableError
 from hemline.result import Result
@@ -172,7 +172,7 @@ def test_what_cannot_be_a_key_is_refused(tmp_path):
         folder = stock(tmp_path / form, Line(["x"], COAT), incoming=lists, form=form)
         with pytest.raises(ConfigError, match=r"--product sku: no such column .* there are: tags$"):
             write_products(folder, "sku")
-        with pytest.raises(ConfigError, match=r"--product tags: holds .*, and a product's key is a text or a number"):
+        with pytest.raises(ConfigError, match=r"--product tags: holds .*, and only text and numbers can be used"):
             write_products(folder, "tags")
         with pytest.raises(ConfigError, match="no such column"):
             write_products(folder, "position")  # ours
@@ -356,3 +356,8 @@ def test_duckdb_loads_nothing_and_leaves_nothing(tmp_path, monkeypatch):
         opened.database.execute("CREATE TEMP TABLE large AS SELECT range AS n, random() AS r FROM range(3_000_000)")
         opened.database.execute("SELECT * FROM large ORDER BY r LIMIT 1 OFFSET 2_900_000")  # on the disk
     assert names(folder) == there
+
+
+def test_a_column_is_refused_by_the_name_of_its_option():
+    with pytest.raises(ConfigError, match=r"^--hint title: no such column came in"):
+        check_column("title", {"sku": "string"}, "--hint")

@@ -150,7 +150,7 @@ def test_a_signal_is_noted_and_raised_at_the_end_alone(number):
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert noted == [False, True]
+    assert noted == [False, True, "stopped", True]
     with local.Stop():
         assert signal.getsignal(number) != before[number]
     assert signal.getsignal(number) == before[number]
@@ -160,5 +160,10 @@ def impatient(number, noted):
     with local.Stop() as stop:
         noted.append(stop.asked)
         signal.raise_signal(number)
-        signal.raise_signal(number)
+        noted.append(stop.asked)
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            noted.append("stopped")
+        signal.raise_signal(number)                        # while it ends
         noted.append(stop.asked)

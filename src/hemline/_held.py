@@ -61,6 +61,12 @@ def held(
                     folder.rmdir()
 
 
+def found_in(folder: Path, *written: str) -> list[str]:
+    """Names in a folder, but for its lock and what killed processes left of files half-written."""
+    ours = (LOCK, *(f".{Path(name).stem}." for name in written))
+    return [file.name for file in folder.iterdir() if not file.name.startswith(ours)]
+
+
 def _lock(file: TextIO, folder: Path, busy: str) -> None:
     if sys.platform != "win32":
         import fcntl

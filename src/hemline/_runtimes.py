@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hemline._weights_files import check_graph
 from hemline.errors import DeviceError, WeightsError
 from hemline.metadata import Metadata, read_metadata
-from hemline.runtime import Answer, DeviceName, Dtype, openvino_core
+from hemline.runtime import Answer, DeviceName, Dtype, cpu_has_bf16, openvino_core
 
 if TYPE_CHECKING:
     from hemline.instance_model import InstanceNetwork
@@ -35,7 +35,7 @@ class OpenVino:
         core = openvino_core()
         if device == "cuda":
             raise DeviceError("runtime openvino has no device cuda: take device=cpu, or runtime=onnxruntime or torch")
-        has_bf16 = dtype != "f32" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = dtype != "f32" and cpu_has_bf16()
         if dtype == "bf16" and not has_bf16:
             raise DeviceError("this CPU has no dtype bf16: take f32, or fastest")
         self.dtype = "bf16" if has_bf16 else "f32"

@@ -265,6 +265,14 @@ def _core() -> Any:  # noqa: ANN401
     return openvino().Core()
 
 
+def cpu_has_bf16() -> bool:
+    """Whether OpenVINO is here and computes in bf16 on this CPU."""
+    try:
+        return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except ModuleNotFoundError:
+        return False
+
+
 def import_quietly(name: str) -> Any:  # noqa: ANN401  a module
     """Import OpenVINO, or what belongs to it, without its telemetry.
 

@@ -74,7 +74,7 @@ class ColourWords:
     longest: int | None = None
     """Characters of that text at most: colours from the end are left out until it fits."""
     multicolour: tuple[str, float] | None = None
-    """A word that is said too, last, where no colour has this share (0..1) of the garment."""
+    """A word that is said too, in the last of `most` places, where no colour has this share (0..1) of the garment."""
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,11 @@ def _attributes_there(labels: list[ScoredLabel], vocabulary: Vocabulary) -> list
 
 def _colours_there(colours: list[Colour], words: ColourWords) -> list[str]:
     said = list(dict.fromkeys(words.words[colour.name] for colour in colours if colour.name in words.words))
+    said = said[: words.most]
     if words.multicolour is not None and colours:
         word, share = words.multicolour
-        said += [word] if max(colour.share for colour in colours) < share and word not in said else []
-    said = said[: words.most]
+        if max(colour.share for colour in colours) < share and word not in said:
+            said = [*said[: None if words.most is None else words.most - 1], word]
     if words.join is None or not said:
         return said
     while len(words.join.join(said)) > (words.longest or len(words.join.join(said))):

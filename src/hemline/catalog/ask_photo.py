@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,10 @@ def read_as_tagged(
         min_score=made.get("min_score"),
         instances=bool(made.get("instances")),
     )
-    result = tagger(photo)
+    try:
+        result = replace(tagger(data), photo=str(photo))
+    except PhotoError as error:
+        raise PhotoError(str(error).replace(f"photo of {len(data):,} bytes", str(photo), 1)) from error
     return Read(result, main_garment(result), hashlib.sha256(data).hexdigest())
 
 

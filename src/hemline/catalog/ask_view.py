@@ -18,6 +18,7 @@ from rich.text import Text
 
 from hemline import console
 from hemline.catalog.similar import Hit
+from hemline.catalog.views import batches
 from hemline.errors import QueryError
 
 COLUMN = "path"
@@ -26,7 +27,7 @@ COLUMN = "path"
 
 def rows_of(found: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
     """Rows as plain JSON, some in memory at a time."""
-    for batch in found:
+    for batch in batches(found):
         names = batch.schema.names
         columns = [batch.column(i).to_pylist() for i in range(len(names))]
         for row in zip(*columns, strict=True):
@@ -59,8 +60,14 @@ def print_rows(found: pa.RecordBatchReader, form: str, most: int | None, *, of_w
 
     Returns:
         How many they are.
+
+    Raises:
+        QueryError: two columns have one name, or the rows cannot be read on.
     """
     names = found.schema.names
+    for name in names:
+        if names.count(name) > 1:
+            raise QueryError(f"two columns are called {name!r}: name one with AS")
     rows = islice(rows_of(found), most)
     if form == "count":
         count = int(next(rows)["count"]) if of_words and names == ["count"] else sum(1 for _ in rows)

@@ -129,7 +129,7 @@ def tag(
         from hemline.catalog.items import open_catalog
         from hemline.catalog.local import Stop
         from hemline.catalog.local import tag as run_tagging
-        from hemline.catalog.parts import open_parts
+        from hemline.catalog.parts import open_parts, read_manifest
         from hemline.catalog.products import check_column, write_products
         from hemline.catalog.view import TagView
         from hemline.catalog.work import Plan
@@ -159,23 +159,24 @@ def tag(
             hint=hint,
             incoming=catalog.schema,
         )
-        for column in (product, hint):
+        made = plan.made_with()
+        for option, column in (("--product", product), ("--hint", hint)):
             if column is not None:
-                check_column(column, plan.made_with()["columns"])
+                check_column(column, made["columns"], option)
         view = TagView()
-        with open_parts(out, plan.made_with(), form=form.value, part_size=part_size) as parts:
+        with open_parts(out, made, form=form.value, part_size=part_size) as parts:
             try:
                 with Stop() as stop, view:
                     tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value, stop=stop)
             except KeyboardInterrupt:
-                done = parts.manifest.photos
+                done = read_manifest(out).photos
                 console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")
                 raise typer.Exit(130) from None
             except HemlineError as error:
                 going_on = f"{parts.manifest.photos:,} photos stand in {out}, and the same command goes on from there"
                 raise type(error)(f"{error}; {going_on}") from error
-        if product is not None:
-            voted = write_products(out, product)
+            voted = None if product is None else write_products(out, product)
+        if voted is not None:
             left_out = f"; {voted.without:,} photos name none" if voted.without else ""
             console.note(f"{voted.products:,} products of {voted.photos:,} photos in {voted.path}{left_out}")
         if not tally.photos:

@@ -161,20 +161,26 @@ class _Parser:
             return said, None
         if not (self._is("word") or self._is("text")):
             raise QueryError(f"{self._here.text!r} stands where a word was expected")
-        for count in range(self._run(), 0, -1):
-            name = " ".join(token.text for token in self._tokens[self._at : self._at + count])
-            compared = self._tokens[self._at + count].kind == "op"
-            if compared and (field := self._words.field(name)) is not None:
-                self._at += count
-                return self._comparison(field), None
-            term = self._words.term(name) if name.strip() else None
-            if term is not None:
-                self._at += count
-                return (self._degree(term), None) if compared else (self._said(term), term)
-            if name.lower() == "main" and not compared:
-                self._at += count
-                return f"{self._alias}.is_main", None
+        for look in (self._words.known_term, self._words.term):   # the second asks the tables
+            for count in range(self._run(), 0, -1):
+                if (found := self._named(count, look)) is not None:
+                    return found
         raise self._words.unknown(self._here.text, is_field=self._tokens[self._at + 1].kind == "op")
+
+    def _named(self, count: int, look: Callable[[str], Term | None]) -> tuple[str, Term | None] | None:
+        """What so many words from here say as one name, if anything."""
+        name = " ".join(token.text for token in self._tokens[self._at : self._at + count])
+        compared = self._tokens[self._at + count].kind == "op"
+        if compared and (field := self._words.field(name)) is not None:
+            self._at += count
+            return self._comparison(field), None
+        if (term := look(name) if name.strip() else None) is not None:
+            self._at += count
+            return (self._degree(term), None) if compared else (self._said(term), term)
+        if name.lower() == "main" and not compared:
+            self._at += count
+            return f"{self._alias}.is_main", None
+        return None
 
     def _run(self) -> int:
         """How many words from here may be one name."""

@@ -90,16 +90,19 @@ class View(Protocol):
 
 
 class Stop:
-    """Ctrl-C and SIGTERM while a command runs, which are only noted: nothing is torn in the middle of what it does.
+    """Ctrl-C and SIGTERM while a command runs: the first is only noted, so that what was answered is written.
 
-    For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; those that come after the
-    first have no effect then, up to the end of the process.
+    The second raises KeyboardInterrupt at once: the command may be busy with what does not look at `asked`.
+
+    For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; others have no effect then,
+    up to the end of the process.
     """
 
     def __init__(self) -> None:
         self.asked = False
         """Whether one came, or somebody else set this."""
         self._before: dict[int, Any] = {}
+        self._ending = False
 
     def __enter__(self) -> Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -113,7 +116,10 @@ class Stop:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.asked, before = True, self.asked
+        if before and not self._ending:                    # what closes files and processes is not disturbed again
+            self._ending = True
+            raise KeyboardInterrupt
 
 
 def tag(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from hemline import __version__
-from hemline._held import held
+from hemline._held import found_in, held
 from hemline.catalog._index import Index
 from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, as_text
 from hemline.errors import CatalogError, UnwritableError
@@ -165,6 +166,7 @@ class Parts:
             batch: pa.RecordBatch = getattr(rows, table)
             with whole_file(part_file(manifest.folder, table, number, manifest.form)) as temporary:
                 write_rows(temporary, batch.schema, [batch], manifest.form)
+        shutil.rmtree(manifest.folder / "products", ignore_errors=True)   # a vote without the photos of this part
         status = rows.photos.column("status").to_pylist()
         counts = {name: status.count(name) for name in (OK, FAILED, DUPLICATE)}
         part = Part(number, manifest.photos, len(status), rows.garments.num_rows, **counts)
@@ -192,7 +194,7 @@ def open_parts(
         UnwritableError: it cannot be made.
     """
     folder, made = Path(folder), dict(made_with)
-    if folder.is_dir() and not (folder / MANIFEST).exists() and any(x.name != ".lock" for x in folder.iterdir()):
+    if folder.is_dir() and not (folder / MANIFEST).exists() and set(found_in(folder, MANIFEST)):
         raise CatalogError(f"{folder}: holds other things than tags; name a folder that is empty or not there yet")
     with held(folder, (MANIFEST,), "is tagging into it: wait for its end, or choose another --out"):
         if (folder / MANIFEST).exists():
@@ -224,6 +226,9 @@ def _same(manifest: Manifest, made: dict[str, Any], form: Form) -> None:
             f"{manifest.folder}: holds tags by weights {was}, and these are {now}: different weights never mix, "
             "choose another --out"
         )
+    for says in (old, new):
+        if "columns" in says:                                     # the parts of a CSV are read by position
+            says["columns"] = [f"{name}: {kind}" for name, kind in says["columns"].items()]
     other = [f"{key} {old.get(key)!r} and not {new.get(key)!r}" for key in (old | new) if old.get(key) != new.get(key)]
     if other:
         raise CatalogError(

@@ -65,7 +65,7 @@ def write_products(folder: Path, column: str) -> Products:
     sweep_work(manifest.folder)
     with working_views({"": manifest}, manifest.folder) as (views,):
         key = _key(views, column)
-        groups = pa.schema([(name, _type_of(views.garments[name])) for name in views.groups])
+        groups = pa.schema([(name, _arrow_type(views.garments[name])) for name in views.groups])
         called = came_as([column], [*BEFORE.names, *groups.names, *AFTER.names])[0]
         named = _names_one(key, manifest.made["columns"][column])
         ((named_ones, rows_in_all),) = views.database.execute(
@@ -87,21 +87,22 @@ def write_products(folder: Path, column: str) -> Products:
     return Products(path, count, named_ones, rows_in_all - named_ones)
 
 
-def check_column(column: str, columns: Mapping[str, str]) -> None:
-    """Refuse what cannot tell products apart, before a catalogue is tagged for nothing.
+def check_column(column: str, columns: Mapping[str, str], option: str = "--product") -> None:
+    """Refuse a column that holds neither names nor words, before a catalogue is tagged for nothing.
 
     Args:
         column: The one that is asked for.
         columns: Those that come in with the photos, with their types as pyarrow writes them (`Plan.made_with`).
+        option: Which asks for it: `--product` or `--hint`.
 
     Raises:
         ConfigError: there is no such column, or it holds neither text nor numbers.
     """
     if column not in columns:
         there = ", ".join(columns) or "none: folders, globs and tar shards bring no columns"
-        raise ConfigError(f"--product {column}: no such column came in with the photos; there are: {there}")
+        raise ConfigError(f"{option} {column}: no such column came in with the photos; there are: {there}")
     if not columns[column].startswith(PLAIN):
-        raise ConfigError(f"--product {column}: holds {columns[column]}, and a product's key is a text or a number")
+        raise ConfigError(f"{option} {column}: holds {columns[column]}, and only text and numbers can be used")
 
 
 def _key(views: Views, column: str) -> str:
@@ -112,9 +113,9 @@ def _key(views: Views, column: str) -> str:
     return name
 
 
-def _type_of(group: str) -> pa.DataType:
+def _arrow_type(of_duckdb: str) -> pa.DataType:
     """Of a group's column, by its type in DuckDB: text where one value is allowed, a list where many are."""
-    return pa.list_(pa.string()) if group.endswith("[]") else pa.string()
+    return pa.list_(pa.string()) if of_duckdb.endswith("[]") else pa.string()
 
 
 def _names_one(key: str, kind: str) -> str:

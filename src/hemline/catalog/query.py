@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from hemline.catalog.language import condition
-from hemline.catalog.views import Views, open_views, quoted
+from hemline.catalog.views import Views, batches, open_views, quoted
 from hemline.catalog.words import Words
 
 SHOWN = ("garment", "part_of", "is_main", "category", "outfit_part", "score", "found_by", "area", "colour", "colours")
@@ -33,7 +33,8 @@ def query(folder: Path | str, text: str, *, limit: int | None = None) -> pa.Tabl
         QueryError: the text says nothing that could be found.
     """
     views = open_views(folder)
-    return views.read(query_sql(views, text, limit=limit)).read_all()
+    found = views.read(query_sql(views, text, limit=limit))
+    return pa.Table.from_batches(batches(found), found.schema)
 
 
 def query_sql(views: Views, text: str, *, limit: int | None = None, count: bool = False) -> str:

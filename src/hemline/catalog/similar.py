@@ -69,7 +69,12 @@ class Similar:
             UnwritableError: the index cannot be written.
         """
         views = open_views(folder)
-        return cls(views, up_to_date_index(views, None if index is None else Path(index)))
+        place = None if index is None else Path(index)
+        try:
+            return cls(views, up_to_date_index(views, place))
+        except CatalogError:                              # another process may have put new files in place of those
+            views = open_views(folder)
+            return cls(views, up_to_date_index(views, place))
 
     def __len__(self) -> int:
         """How many garments can be found."""

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from usearch.index import Index
 
-from hemline._held import LOCK, held
+from hemline._held import found_in, held
 from hemline.catalog import vectors
 from hemline.catalog.views import Views
 from hemline.environment import cores
@@ -77,7 +77,7 @@ def up_to_date_index(views: Views, folder: Path | None = None) -> dict[str, Inde
     state = _read(folder, views)
     if state is None or state.parts < len(views.manifest.parts):
         _make(folder)
-        with held(folder, (), "is building its index: wait for its end"):
+        with held(folder, (STATE,), "is building its index: wait for its end"):
             state = _read(folder, views)
             if state is None or state.parts < len(views.manifest.parts):
                 state = _build(folder, views, state)
@@ -88,8 +88,8 @@ def _make(folder: Path) -> None:
     """See to it that the index can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        there = {file.name for file in folder.iterdir()} - {STATE, LOCK}
-        if not (folder / STATE).exists() and any(not name.endswith(".usearch") for name in there):
+        there = [name for name in found_in(folder, STATE) if not name.endswith(".usearch")]
+        if there and not (folder / STATE).exists():
             raise ConfigError(f"--index {folder}: holds other things; name a folder that is empty or not there yet")
         with TemporaryFile(dir=folder):
             pass

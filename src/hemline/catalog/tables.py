@@ -54,7 +54,7 @@ def make_schemas(
         masks: Whether garments have theirs.
         shop: Whether garments have the words of a vocabulary.
     """
-    groups = [(column_of(group), _type_of(group)) for group in space.groups if group.shown]
+    groups = [(column_of(group.name), _type_of(group)) for group in space.groups if group.shown]
     photos = [
         ("sha256", pa.string()), ("status", pa.string()), ("error_message", pa.string()),
         ("duplicate_of", pa.int64()), ("width", pa.int32()), ("height", pa.int32()), ("garments", pa.int32()),
@@ -82,9 +82,9 @@ def make_schemas(
     return Schemas(pa.schema([*BEFORE, *came, *photos]), pa.schema(garments))
 
 
-def column_of(group: Group) -> str:
-    """The column of a group: `sleeve_length`."""
-    return group.name.replace(" ", "_")
+def column_of(group: str) -> str:
+    """The column of a group, by its name: `sleeve_length`."""
+    return group.replace(" ", "_")
 
 
 def came_as(columns: Sequence[str], ours: Iterable[str]) -> list[str]:
@@ -182,7 +182,7 @@ def _by_group(space: LabelSpace, labels: Iterable[ScoredLabel]) -> dict[str, Any
     for label in labels:
         found.setdefault(label.group, []).append(label.label)
     return {
-        column_of(group): found[group.name][0] if group.choice == "one" else found[group.name]
+        column_of(group.name): found[group.name][0] if group.choice == "one" else found[group.name]
         for group in space.groups if group.shown and group.name in found
     }  # fmt: skip
 

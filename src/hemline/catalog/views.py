@@ -80,9 +80,38 @@ class Views(NamedTuple):
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError("SQL: one SELECT over the views photos and garments, nothing else")
-            return self.database.sql(sql).to_arrow_reader(ROWS)
+            with _ctrl_c():
+                return self.database.sql(sql).to_arrow_reader(ROWS)
         except (duckdb.Error, UnicodeError) as error:
-            raise QueryError(f"SQL: {' '.join(str(error).split())}") from error
+            raise _not_run(error) from error
+
+
+def batches(found: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """What `Views.read` finds; some of what is wrong with a SELECT shows only as its rows are read.
+
+    Raises:
+        QueryError: it cannot be run on.
+    """
+    try:
+        with _ctrl_c():
+            yield from found
+    except (OSError, pa.ArrowException, duckdb.Error) as error:
+        raise _not_run(error) from error
+
+
+def _not_run(error: Exception) -> QueryError:
+    return QueryError(f"SQL: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C while DuckDB works, of which it makes an error of its own."""
+    try:
+        yield
+    except (RuntimeError, OSError, duckdb.InterruptException) as error:
+        if str(error).startswith(("Query interrupted", "INTERRUPT Error")):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def open_views(folder: Path | str) -> Views:
@@ -111,7 +140,7 @@ def working_views(outs: Mapping[str, Manifest], folder: Path | None = None) -> I
             bounds = {"memory_limit": MEMORY, "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
             bounds |= {"preserve_insertion_order": "false", "temp_directory": temporary}
             views = _open(outs, bounds)
-            with views[0].database:
+            with views[0].database, _ctrl_c():
                 yield views
     except duckdb.Error as error:
         raise CatalogError(f"the tags cannot be read ({in_short(error)})") from error
@@ -207,6 +236,7 @@ def _types_of_csv(
     types = dict(OF_CSV)
     if table == "photos":
         came = names[names.index("occurrence") + 1 : names.index("sha256")]
+        types = {name: type_ for name, type_ in types.items() if name not in came}  # one may be called as a garment's
         of_arrow = dict(zip(came, manifest.made.get("columns", {}).values(), strict=False))
         types |= {name: CAME[key] for name, was in of_arrow.items() if (key := was.rstrip("0123456789")) in CAME}
         groups = names[names.index("main_garment") + 2 : names.index("labels")]

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from hemline.catalog.tables import COLOUR
+from hemline.catalog.tables import COLOUR, column_of
 
 UNIT = 1_000_000
 """Scores are summed in whole parts of 1 / UNIT."""
@@ -161,21 +161,17 @@ def _of_winner(worn: _Worn, groups: pa.Schema) -> dict[str, Any]:
     row = {"colours": colours, "colour": colours[0]["name"] if colours else None}
     row |= {"main_position": -worn.best[1], "main_garment": worn.best[2]}
     for group, counts in worn.groups.items():
-        several = pa.types.is_list(groups.field(_column(group)).type)
-        row[_column(group)] = (counts.majority() or None) if several else counts.ranked()[0][0]
+        several = pa.types.is_list(groups.field(column_of(group)).type)
+        row[column_of(group)] = (counts.majority() or None) if several else counts.ranked()[0][0]
     return row
 
 
 def _all_votes(worn: _Worn, groups: pa.Schema) -> Iterator[Mapping[str, Any]]:
     yield from _votes("colour", worn.colours)
-    for group in sorted(worn.groups, key=lambda group: groups.names.index(_column(group))):
+    for group in sorted(worn.groups, key=lambda group: groups.names.index(column_of(group))):
         yield from _votes(group, worn.groups[group])
 
 
 def _votes(group: str, counts: _Counts) -> Iterator[Mapping[str, Any]]:
     for label, count in counts.ranked():
         yield {"group": group, "label": label, "photos": count.photos, "score": round(count.mean, 4)}
-
-
-def _column(group: str) -> str:
-    return group.replace(" ", "_")

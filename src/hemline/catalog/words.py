@@ -59,9 +59,9 @@ class Words:
             space = _shipped(name)
             for category in (c for c in space.categories if c.shown):
                 self._add(Term("category", category.name))
-            for group in (g for g in space.groups if g.shown and column_of(g) in views.groups):
+            for group in (g for g in space.groups if g.shown and column_of(g.name) in views.groups):
                 for label in group.labels:
-                    self._add(Term(column_of(group), label.name))
+                    self._add(Term(column_of(group.name), label.name))
 
     def term(self, text: str) -> Term | None:
         """What a word says of a garment, if anything.
@@ -70,6 +70,12 @@ class Words:
             QueryError: it may mean several things.
         """
         return self._one(text, self._found(text))
+
+    def known_term(self, text: str) -> Term | None:
+        """The same, by the words of a label space that ships with Hemline: the tables are not asked."""
+        if self._views.manifest.made.get("label_space") not in LABEL_SPACES:
+            self._learn()                                 # else a short word would be taken before a longer one
+        return self._one(text, self._known(text))
 
     def value(self, column: str, text: str) -> Term:
         """The value of a column of categories, colours or labels that a word names.
@@ -126,12 +132,14 @@ class Words:
         return QueryError(f"{text!r} is no category, label or colour here; {_nearest(text, names)}")
 
     def _found(self, text: str) -> list[Term]:
+        found = self._known(text)
+        return self._known(text) if not found and self._learn() else found
+
+    def _known(self, text: str) -> list[Term]:
         wanted = plain(text)
         for name in (wanted, OTHER_SPELLING.get(wanted, wanted)):
             if found := self._exact.get(name) or self._loose.get(name):
                 return found
-        if not self._all_known and self._learn():
-            return self._found(text)
         return []
 
     def _one(self, text: str, found: list[Term]) -> Term | None:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from hemline import __version__
+from hemline._reading import path_of
 from hemline.catalog.ahead import read_ahead
 from hemline.catalog.items import Item
 from hemline.catalog.main_garment import main_garment
@@ -20,7 +21,7 @@ from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, Schemas, garment
 from hemline.errors import PhotoError
 from hemline.metadata import Metadata, read_metadata
 from hemline.result import Result
-from hemline.runtime import DeviceName, Dtype, Finder, RuntimeName, weights_file
+from hemline.runtime import DeviceName, Dtype, Finder, RuntimeName, cpu_has_bf16, weights_file
 from hemline.tagger import Failure, Tagger
 from hemline.vocabulary import VOCABULARIES, load_vocabulary
 
@@ -67,6 +68,16 @@ class Plan:
         """
         return read_metadata(weights_file(self.weights))
 
+    @cached_property
+    def computes_in(self) -> Dtype:
+        """The dtype; `fastest` is what it comes to on this machine, for all processes and machines of the run."""
+        if self.dtype != "fastest":
+            return self.dtype
+        file = Path(weights_file(self.weights))
+        graph = self.metadata.finds != "instances" and any(file.with_suffix(x).is_file() for x in (".onnx", ".xml"))
+        openvino = self.runtime == "openvino" or (self.runtime == "auto" and file.suffix.lower() != ".pt")
+        return "bf16" if graph and openvino and self.device != "cuda" and cpu_has_bf16() else "f32"
+
     def made_with(self) -> dict[str, Any]:
         """What two runs must have in common to share an OUT, as plain JSON; how it is computed is left out."""
         return {
@@ -79,7 +90,7 @@ class Plan:
             "instances": self.instances,
             "masks": self.masks,
             "embeddings": self.embeddings,
-            "dtype": self.dtype,
+            "dtype": self.computes_in,
             "vocabulary": self._words(),
             "hint": self.hint,
             "columns": {field.name: str(field.type) for field in self.incoming},
@@ -93,7 +104,7 @@ class Plan:
         words = load_vocabulary(self.vocabulary, self.metadata.labels)
         if self.vocabulary in VOCABULARIES:
             return [words.name, words.version]
-        return [words.name, words.version, hashlib.sha256(Path(self.vocabulary).read_bytes()).hexdigest()]
+        return [words.name, words.version, hashlib.sha256(path_of(self.vocabulary).read_bytes()).hexdigest()]
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -121,7 +132,7 @@ class Worker:
             flip=plan.flip,
             min_score=plan.min_score,
             instances=plan.instances,
-            dtype=plan.dtype,
+            dtype=plan.computes_in,
             vocabulary=plan.vocabulary,
         )
         self.schemas = self._schemas()
