@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName, named_paths
 from hemline._exits import clean_exit, needs_train, said_once
+from hemline._options import ENGINE, OUTPUT, Device, Dtype, Flip, Instances, MinScore, Runtime
 from hemline.catalog.ask_cli import app as ask_commands
 from hemline.catalog.cli import app as catalog_commands
 from hemline.data_commands.cli import FLAG, Side
@@ -47,8 +48,6 @@ app.add_typer(exports)
 app.add_typer(listings)
 app.add_typer(catalog_commands)
 app.add_typer(ask_commands)
-OUTPUT = "What comes out"
-ENGINE = "How it runs"
 MANY = 1000
 """Photos from which `hemline tag` is the better command."""
 
@@ -84,12 +83,8 @@ def predict(
     demo: Annotated[
         bool, typer.Option("--demo", metavar=FLAG, help="Read the photo that matplotlib ships.")
     ] = False,
-    min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.")
-    ] = None,
-    instances: Annotated[
-        bool, typer.Option("--instances", metavar=FLAG, help="Make each separate piece a garment: two shoes are two.")
-    ] = False,
+    min_score: MinScore = None,
+    instances: Instances = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
     ] = False,
@@ -133,20 +128,10 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Other weights than those in the package.", rich_help_panel=ENGINE),
     ] = None,
-    runtime: Annotated[
-        RuntimeName, typer.Option(help="What runs the network.", rich_help_panel=ENGINE)
-    ] = RuntimeName.AUTO,
-    device: Annotated[
-        DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
-    ] = DeviceName.AUTO,
-    dtype: Annotated[
-        DtypeName,
-        typer.Option(help="What it computes in; `fastest` takes bf16 where the CPU has it.", rich_help_panel=ENGINE),
-    ] = DtypeName.F32,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
-    ] = False,
+    runtime: Runtime = RuntimeName.AUTO,
+    device: Device = DeviceName.AUTO,
+    dtype: Dtype = DtypeName.F32,
+    flip: Flip = False,
     batch_size: Annotated[
         int, typer.Option(min=1, metavar="N", help="Photos read at a time.", rich_help_panel=ENGINE)
     ] = 16,
@@ -277,16 +262,9 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
     ] = False,
-    runtime: Annotated[
-        RuntimeName, typer.Option(help="What runs the network.", rich_help_panel=ENGINE)
-    ] = RuntimeName.AUTO,
-    device: Annotated[
-        DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
-    ] = DeviceName.AUTO,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
-    ] = False,
+    runtime: Runtime = RuntimeName.AUTO,
+    device: Device = DeviceName.AUTO,
+    flip: Flip = False,
 ) -> None:
     """Measure weights, or anybody's answers, on labelled photos, beside what the trivial answer scores."""
     with clean_exit(), needs_train("evaluate"):

@@ -9,6 +9,7 @@ import typer
 
 from hemline._choices import DeviceName, RuntimeName
 from hemline._exits import clean_exit, needs_extra
+from hemline._options import Device, Runtime
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError
 
@@ -99,8 +100,8 @@ def similar(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The weights that made the tags, if not those in the package.")
     ] = None,
-    runtime: Annotated[RuntimeName, typer.Option(help="What runs the network.")] = RuntimeName.AUTO,
-    device: Annotated[DeviceName, typer.Option(help="`auto` takes a GPU that can be used.")] = DeviceName.AUTO,
+    runtime: Runtime = RuntimeName.AUTO,
+    device: Device = DeviceName.AUTO,
 ) -> None:
     """Find garments of a tagged catalogue that look like the main garment of a photo.
 

@@ -9,13 +9,12 @@ import typer
 
 from hemline._choices import DeviceName, DtypeName, EngineName, RuntimeName, TableForm
 from hemline._exits import clean_exit, needs_extra
+from hemline._options import ENGINE, OUTPUT, Device, Dtype, Flip, Instances, MinScore, Runtime
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError, HemlineError
 
 app = typer.Typer()
 CATALOGUE = "What is read"
-TABLES = "What stands in the tables"
-ENGINE = "How it runs"
 
 
 @app.command(no_args_is_help=True)
@@ -44,67 +43,49 @@ def tag(
         str | None,
         typer.Option(metavar="COLUMN", help="The column with the paths or URLs.", rich_help_panel=CATALOGUE),
     ] = None,
-    min_score: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.", rich_help_panel=TABLES),
-    ] = None,
-    instances: Annotated[
-        bool,
-        typer.Option(
-            "--instances", metavar=FLAG, help="Make each separate piece a garment: two shoes are two.",
-            rich_help_panel=TABLES,
-        ),
-    ] = False,
+    min_score: MinScore = None,
+    instances: Instances = False,
     no_masks: Annotated[
-        bool, typer.Option("--no-masks", metavar=FLAG, help="Leave out the masks.", rich_help_panel=TABLES)
+        bool, typer.Option("--no-masks", metavar=FLAG, help="Leave out the masks.", rich_help_panel=OUTPUT)
     ] = False,
     no_embeddings: Annotated[
         bool,
         typer.Option(
-            "--no-embeddings", metavar=FLAG, help="Leave out what `hemline similar` compares.", rich_help_panel=TABLES
+            "--no-embeddings", metavar=FLAG, help="Leave out what `hemline similar` compares.", rich_help_panel=OUTPUT
         ),
     ] = False,
     form: Annotated[
-        TableForm, typer.Option("--format", help="Of the tables; a CSV has lists as JSON.", rich_help_panel=TABLES)
+        TableForm, typer.Option("--format", help="Of the tables; a CSV has lists as JSON.", rich_help_panel=OUTPUT)
     ] = TableForm.PARQUET,
     vocabulary: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE", help="Say it in a shop's words, too: `shopify`, `google`, a YAML.",
-            rich_help_panel=TABLES,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     hint: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="The column whose words name the garment for sale.", rich_help_panel=TABLES
+            metavar="COLUMN", help="The column whose words name the garment for sale.", rich_help_panel=OUTPUT
         ),
     ] = None,
     product: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Vote a row for each value of this column, too.", rich_help_panel=TABLES
+            metavar="COLUMN", help="Vote a row for each value of this column, too.", rich_help_panel=OUTPUT
         ),
     ] = None,
     part_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Photos in a part of a table.", rich_help_panel=TABLES)
+        int, typer.Option(min=1, metavar="N", help="Photos in a part of a table.", rich_help_panel=OUTPUT)
     ] = 1000,
     weights: Annotated[
         str, typer.Option(metavar="FILE", help="Other weights than those in the package.", rich_help_panel=ENGINE)
     ] = "default",
-    runtime: Annotated[
-        RuntimeName, typer.Option(help="What runs the network.", rich_help_panel=ENGINE)
-    ] = RuntimeName.AUTO,
-    device: Annotated[
-        DeviceName, typer.Option(help="`auto` takes a GPU that can be used.", rich_help_panel=ENGINE)
-    ] = DeviceName.AUTO,
-    dtype: Annotated[
-        DtypeName, typer.Option(help="What the network computes in.", rich_help_panel=ENGINE)
-    ] = DtypeName.F32,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", metavar=FLAG, help="Average with the mirrored photo; slower.", rich_help_panel=ENGINE),
-    ] = False,
+    runtime: Runtime = RuntimeName.AUTO,
+    device: Device = DeviceName.AUTO,
+    dtype: Dtype = DtypeName.F32,
+    flip: Flip = False,
     workers: Annotated[
         int | None,
         typer.Option(
