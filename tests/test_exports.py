@@ -33,7 +33,14 @@ PUBLIC = {
 ANSWER_HALF = [
     "errors", "labels", "config", "metadata", "photo", "colour", "masks", "result", "draw", "runtime", "tagger",
     "borders", "instances", "kaggle", "kaggle_scores", "submission", "predict", "licenses", "console", "cli",
-    "run_folders", "runs", "run_tables", "listings", "vocabulary", "catalog.main_garment",
+    "run_folders", "runs", "run_tables", "listings", "vocabulary",
+    "coarse", "coco_answers", "whole_files", "_runtimes", "_weights_files", "_held", "catalog.main_garment",
+    "catalog._hint_words", "catalog._index", "catalog.ahead", "catalog.ask_cli", "catalog.ask_photo",
+    "catalog.ask_view", "catalog.cli", "catalog.contact_sheet", "catalog.diff", "catalog.diff_view",
+    "catalog.folders", "catalog.items", "catalog.language", "catalog.local", "catalog.parts", "catalog.processes",
+    "catalog.products", "catalog.query", "catalog.ray_engine", "catalog.remote", "catalog.shards", "catalog.sheets",
+    "catalog.similar", "catalog.similar_index", "catalog.tables", "catalog.vectors", "catalog.view", "catalog.views",
+    "catalog.vote", "catalog.words", "catalog.work",
     "__main__",
 ]  # fmt: skip
 LEARNING_HALF = ["torch", "timm", "torchvision", "sklearn", "albumentations", "scipy", "safetensors", "onnx"]

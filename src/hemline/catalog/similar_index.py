@@ -27,8 +27,8 @@ from usearch.index import Index
 
 from hemline._held import found_in, held
 from hemline.catalog import vectors
+from hemline.catalog.processes import cpu_count
 from hemline.catalog.views import Views
-from hemline.environment import cores
 from hemline.errors import CatalogError, ConfigError, UnwritableError
 from hemline.whole_files import whole_file
 
@@ -126,7 +126,7 @@ def _build(folder: Path, views: Views, old: _State | None) -> _State:
     first = views.manifest.parts[old.parts].first if old else 0
     indexes: dict[str, Index] = {}
     size = old.size if old else 0
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         for categories, keys, found in _vectors(views, first):
             size = found.shape[1]
             chosen = {str(name): np.flatnonzero(categories == name) for name in np.unique(categories)}
