@@ -38,7 +38,7 @@ class Death:
         """Patch what takes in rows, and what writes parts and the manifest."""
         from hemline.catalog import parts
 
-        add, replace, append, write = parts.Parts.add, Path.replace, parts._append, parts._write_table
+        add, replace, append, write = parts.Parts.add, Path.replace, parts._append, parts.write_rows
 
         def added(self_, rows):
             self.at("rows")
@@ -50,12 +50,13 @@ class Death:
                         time.sleep(0.01)
             return add(self_, rows)
 
-        def wrote(batch, path, form):
-            write(batch, path, form)
+        def wrote(path, *rows):
+            count = write(path, *rows)
             if self.event == "half" and self.left == 1:
                 os.truncate(path, path.stat().st_size // 2)
             self.at("half")
             self.at("written")
+            return count
 
         def replaced(path, target):
             replace(path, target)
@@ -70,7 +71,7 @@ class Death:
             append(path, line)
             self.at("appended")
 
-        parts.Parts.add, Path.replace, parts._append, parts._write_table = added, replaced, appended, wrote
+        parts.Parts.add, Path.replace, parts._append, parts.write_rows = added, replaced, appended, wrote
 
 
 def main():

@@ -1,6 +1,7 @@
 """Tagging on one machine: every photo has its row, in order, whatever happens to the processes that read it."""
 
 import signal
+import time
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -150,10 +151,27 @@ def test_a_signal_is_noted_and_raised_at_the_end_alone(number):
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert noted == [False, True, "stopped", True]
+    assert noted == [False, True, True]
     with local.Stop():
         assert signal.getsignal(number) != before[number]
     assert signal.getsignal(number) == before[number]
+
+
+def test_a_signal_long_after_the_first_ends_what_is_stuck(monkeypatch, capfd):
+    class EndedError(Exception):
+        pass
+
+    def end(code):
+        raise EndedError(code)
+
+    monkeypatch.setattr(local, "LONG_ASKED", 0.01)
+    monkeypatch.setattr("os._exit", end)
+    stop = local.Stop()
+    stop._note(signal.SIGINT, None)
+    time.sleep(0.02)
+    with pytest.raises(EndedError, match="130"):
+        stop._note(signal.SIGINT, None)
+    assert capfd.readouterr().err == "error: stopped at once; the same command goes on from the last whole part\n"
 
 
 def impatient(number, noted):
@@ -161,9 +179,5 @@ def impatient(number, noted):
         noted.append(stop.asked)
         signal.raise_signal(number)
         noted.append(stop.asked)
-        try:
-            signal.raise_signal(number)
-        except KeyboardInterrupt:
-            noted.append("stopped")
-        signal.raise_signal(number)                        # while it ends
+        signal.raise_signal(number)                        # at once: an impatient user, or a terminal and a shell
         noted.append(stop.asked)

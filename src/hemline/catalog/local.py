@@ -8,6 +8,7 @@ however many photos there are; the tables do not depend on the number of workers
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -89,10 +90,15 @@ class View(Protocol):
         """Some more photos stand in the tables, or were there already."""
 
 
+LONG_ASKED = 2.0
+"""Seconds after which another signal is taken at its word."""
+
+
 class Stop:
     """Ctrl-C and SIGTERM while a command runs: the first is only noted, so that what was answered is written.
 
-    The second raises KeyboardInterrupt at once: the command may be busy with what does not look at `asked`.
+    Another that comes `LONG_ASKED` seconds later ends the process on the spot, for it may be busy with what does not
+    look at `asked`; what stands in the tables stays true, as it does after a kill.
 
     For a `with` in the main thread. Its end raises KeyboardInterrupt where a signal came; others have no effect then,
     up to the end of the process.
@@ -102,7 +108,7 @@ class Stop:
         self.asked = False
         """Whether one came, or somebody else set this."""
         self._before: dict[int, Any] = {}
-        self._ending = False
+        self._since = 0.0
 
     def __enter__(self) -> Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -117,9 +123,10 @@ class Stop:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked, before = True, self.asked
-        if before and not self._ending:                    # what closes files and processes is not disturbed again
-            self._ending = True
-            raise KeyboardInterrupt
+        self._since = self._since if before else time.monotonic()
+        if before and time.monotonic() - self._since > LONG_ASKED:
+            os.write(2, b"error: stopped at once; the same command goes on from the last whole part\n")
+            os._exit(130)                                  # its processes end with it
 
 
 def tag(
