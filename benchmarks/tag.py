@@ -38,16 +38,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from hemline.catalog.local import CHUNK
-from hemline.catalog.processes import cpu_count
-from hemline.photo import find_photos
-from hemline.predict import demo_photo
+# Each process of `tag` imports this file first, as it would the command; what counts threads as it is loaded is
+# therefore imported where it is used.
+from hemline.catalog.processes import ONE_THREAD, cpu_count
 
 ROOT = Path(__file__).parent.parent
-THREADS = {"HEMLINE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 SIZES = ((550, 830), (800, 1000), (480, 640))
 """Width and height of the photos where no --source is given: those that shops show."""
 TINY = ((60, 90),)
@@ -84,6 +79,9 @@ def main() -> None:
 
 def throughput(args: argparse.Namespace, folder: Path) -> list[Figure]:
     """Rates of each round, and their ratios."""
+    from hemline.catalog.local import CHUNK
+    from hemline.photo import find_photos
+
     base = [path.read_bytes() for path in find_photos([args.source])[:200]] if args.source else demo_photos(SIZES)
     note(f"{args.workers} processes of one thread; photos of {len(base)} kinds, {_megapixels(base):.2f} megapixels")
     rounds: dict[str, list[float]] = {"network": [], "work": [], "tag": []}
@@ -104,6 +102,8 @@ def throughput(args: argparse.Namespace, folder: Path) -> list[Figure]:
 
 def _figure(what: str, one: list[float], other: list[float], goal: str = "") -> Figure:
     """The median of the ratios of each round, and between which values half of them lay."""
+    import numpy as np
+
     low, middle, high = np.percentile(np.array(one) / np.array(other), [25, 50, 75])
     return Figure(what, float(middle), float(low), float(high), goal)
 
@@ -190,8 +190,8 @@ Step = Callable[[], int]
 
 def in_processes(make: Callable[[list[bytes]], Step], processes: int, base: list[bytes], seconds: float) -> float:
     """Photos a second, in sum, that so many processes of one-thread libraries measure at the same time."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(THREADS)
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     context = get_context("spawn")
     ready, results = context.Barrier(processes), context.SimpleQueue()
     started = [context.Process(target=_timed, args=(make, base, seconds, ready, results)) for _ in range(processes)]
@@ -219,6 +219,8 @@ def _timed(make: Callable[[list[bytes]], Step], base: list[bytes], seconds: floa
 
 def network_alone(base: list[bytes]) -> Step:
     """Runs the network once."""
+    import numpy as np
+
     from hemline.photo import place, read_photo
     from hemline.tagger import Tagger
 
@@ -236,6 +238,7 @@ def network_alone(base: list[bytes]) -> Step:
 def work_alone(base: list[bytes]) -> Step:
     """Answers a chunk of photos, each with bytes of its own."""
     from hemline.catalog.items import Item
+    from hemline.catalog.local import CHUNK
     from hemline.catalog.work import Asked, Plan, Worker
 
     worker, numbers, photos = Worker(Plan(device="cpu")), count(), cycle(base)
@@ -252,6 +255,10 @@ def work_alone(base: list[bytes]) -> Step:
 
 def demo_photos(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
     """The demo photo as JPEG files of these widths and heights."""
+    from PIL import Image
+
+    from hemline.predict import demo_photo
+
     files = []
     with Image.open(demo_photo()) as photo:
         for size in sizes:
@@ -274,6 +281,8 @@ def _own(content: bytes, number: int) -> bytes:
 
 
 def _megapixels(base: list[bytes]) -> float:
+    from PIL import Image
+
     sizes = [Image.open(BytesIO(content)).size for content in base]
     return statistics.mean(width * height for width, height in sizes) / 1e6
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -21,8 +22,11 @@ class Failed(NamedTuple):
     said: str
 
 
-def together(do: Callable[[], Any], size: int = 2) -> list[Any]:
-    """Run a function in forked processes, each numbered as by torchrun; what each returned, or how it `Failed`."""
+def together(do: Callable[[], Any], size: int = 2, *, may_fail: bool = False) -> list[Any]:
+    """Run a function in forked processes, each numbered as by torchrun.
+
+    Returns what each returned; with `may_fail`, how it `Failed`.
+    """
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives them, as torchrun's does
     context = multiprocessing.get_context("fork")
     started = []
@@ -33,7 +37,9 @@ def together(do: Callable[[], Any], size: int = 2) -> list[Any]:
         there.close()
         started.append((process, here))
     try:
-        return [_answer(here) for _, here in started]
+        answers = [_answer(here) for _, here in started]
+        assert may_fail or not [each for each in answers if isinstance(each, Failed)], answers
+        return answers
     finally:
         for process, _ in started:
             process.kill()
@@ -53,5 +59,6 @@ def _one(do: Callable[[], Any], rank: int, size: int, port: int, there: Connecti
     try:
         answer = do()
     except BaseException as error:  # whatever it is, the test is told
+        traceback.print_exc()
         answer = Failed(type(error), str(error))
     there.send_bytes(pickle.dumps(answer))  # by value: tensors that are sent otherwise end with their process

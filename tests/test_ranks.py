@@ -21,7 +21,7 @@ from hemline.losses import JointLoss
 from hemline.model import build
 from hemline.ranks import Ranks, find_ranks, joined
 
-from .processes import Failed, together
+from .processes import together
 
 
 def test_shares_are_contiguous_whole_and_even() -> None:
@@ -106,7 +106,6 @@ def test_a_step_of_two_processes_is_that_of_one_with_all_the_photos(
     parts, whole = halves(config, one_knows)
     alone, gradients = together(lambda: one_step(loss, [whole] * pieces), size=1)[0]
     both = together(lambda: one_step(loss, [parts[find_ranks().rank]] * pieces))
-    assert not [each for each in both if isinstance(each, Failed)], both
     for means, own in both:
         torch.testing.assert_close(means, alone, rtol=1e-5, atol=1e-6)
         assert own.keys() == gradients.keys()
@@ -144,7 +143,7 @@ def ends_by(act: Callable[[Ranks], object]) -> list[Any]:
         with joined(ranks, on_gpu=False):
             return act(ranks)
 
-    return together(do)
+    return together(do, may_fail=True)
 
 
 def test_what_one_cannot_do_ends_both_and_is_said_once() -> None:

@@ -48,7 +48,9 @@ DYING = 5.0
 """Seconds that a process may take to end after its pipe has."""
 STILLBORN = 3
 """Processes in a row that may end before they are ready."""
-ONE_THREAD = dict.fromkeys(("HEMLINE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(
+    ("HEMLINE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
 """Environment of a process beside which others work, one a core."""
 
 
