@@ -5,6 +5,7 @@ import { canvasOf, labelMap, middleOf, piecesOf, shapeOf } from "./shapes.js";
 const LONG_SIDE = 1400; // of the picture on the page, in its own pixels; downloads have the photo's size
 const MOST_ENLARGED = 3;
 const TINT = 0.42;
+const ALL_LAYERS = { photo: true, tint: true, outlines: true, labels: true, parts: true };
 const DIM = "rgba(10, 10, 14, 0.66)";
 const EDGE = "rgba(12, 12, 16, 0.85)";
 
@@ -28,14 +29,11 @@ export function scaled(bitmap, size, scale) {
 
 export class Picture {
   /** @param {HTMLCanvasElement} photo the photo at its scale */
-  constructor(photo, pieces, scale) {
+  constructor(photo, pieces) {
     this.photo = photo;
     this.pieces = pieces;
-    this.scale = scale;
-    this.shown = pieces;
-    this.layers = { photo: true, tint: true, outlines: true, labels: true, parts: true };
     this.lights = new Map();
-    this.update(pieces, this.layers);
+    this.update(pieces, ALL_LAYERS);
   }
 
   /** An answer's pieces on its photo. */
@@ -43,7 +41,7 @@ export class Picture {
     const pieces = piecesOf(answer);
     const shapes = await Promise.all(pieces.map((piece) => shapeOf(piece, scale)));
     shapes.forEach((shape, i) => Object.assign(pieces[i], { shape, middle: shape && middleOf(shape) }));
-    return new Picture(photo, pieces, scale);
+    return new Picture(photo, pieces);
   }
 
   /** Which pieces are there, and which layers. */
@@ -53,7 +51,7 @@ export class Picture {
     const there = pieces.filter((piece) => piece.shape && (layers.parts || !piece.parent));
     this.shown = there.sort((a, b) => rank(a) - rank(b) || b.garment.area - a.garment.area);
     this.layers = layers;
-    this.map = labelMap(this.shown, this.photo.width, this.photo.height);
+    this.map = null;
     this.cover = null;
   }
 
@@ -61,6 +59,7 @@ export class Picture {
   at(across, down) {
     const x = Math.floor(across * this.photo.width), y = Math.floor(down * this.photo.height);
     if (x < 0 || y < 0 || x >= this.photo.width || y >= this.photo.height) return null;
+    this.map ??= labelMap(this.shown, this.photo.width, this.photo.height);
     const number = this.map[y * this.photo.width + x];
     return number ? this.pieces[number - 1] : null;
   }
@@ -154,7 +153,7 @@ export class Picture {
       const text = piece.garment.found_by === "label" ? `${piece.name}?` : piece.name;
       const wide = context.measureText(text).width + unit * 2.1;
       const x = Math.max(2, Math.min(this.photo.width - wide - 2, piece.middle[0] - wide / 2));
-      let y = Math.max(2, Math.min(this.photo.height - high - 2, piece.middle[1] - high / 2));
+      let y = Math.max(2, Math.min(this.photo.height - high - 2, labelTop(piece, wide, high)));
       for (const other of taken) {
         const meets = x < other.x + other.wide && other.x < x + wide && y < other.y + high && other.y < y + high;
         if (meets) y = Math.min(this.photo.height - high - 2, other.y + high + 2);
@@ -172,6 +171,13 @@ export class Picture {
       context.fillText(text, x + unit * 1.45, y + high / 2 + unit * 0.05);
     }
   }
+}
+
+/** Where a label of that size begins: in the middle of its piece, but above or below a piece that it would hide. */
+function labelTop({ shape, middle }, wide, high) {
+  if (shape.canvas.width * shape.canvas.height > 3 * wide * high) return middle[1] - high / 2;
+  const above = shape.y - high * 1.3;
+  return above > 0 ? above : shape.y + shape.canvas.height + high * 0.3;
 }
 
 /** A copy of a canvas in slanted stripes, `width` pixels each. */
