@@ -1,6 +1,7 @@
 // The page of `hemline serve`: photos come in, the clothes on them light up.
 
 import { Refusal, health, predict, token } from "./api.js";
+import { takeIn } from "./intake.js";
 import { fillCard, grouped, make, option, percent } from "./panel.js";
 import { Picture, scaled, viewScale } from "./picture.js";
 import { cutout, cutoutName, overlay, save, stemOf, zip } from "./saving.js";
@@ -85,16 +86,21 @@ function refuse(photo, refusal) {
   if (refusal.again || refusal.token) failed.push(photo.file);
   if (current === photo) show(photos.findLast((other) => other.answer) ?? photos.at(-1) ?? null);
   strip();
-  const said = refusal.message.startsWith(photo.name) ? refusal.message : `${photo.name}: ${refusal.message}`;
-  const before = $("error").textContent;
-  if (!before.includes(said)) $("error").textContent = before ? `${before} ${said}` : said;
-  $("trouble").hidden = false;
-  $("retry").hidden = !failed.length || refusal.token;
+  trouble(refusal.message.startsWith(photo.name) ? refusal.message : `${photo.name}: ${refusal.message}`);
+  $("retry").hidden ||= refusal.token;
   if (refusal.token) {
     token.drop();
     askForToken();
   }
   if (!photos.some((other) => !other.answer)) say(current?.answer ? summary() : "");
+}
+
+/** Says what went wrong, in one sentence, beside what is there already. */
+function trouble(sentence) {
+  const before = $("error").textContent;
+  if (!before.includes(sentence)) $("error").textContent = before ? `${before} ${sentence}` : sentence;
+  $("trouble").hidden = false;
+  $("retry").hidden = !failed.length;
 }
 
 function quiet() {
@@ -267,9 +273,7 @@ async function guarded(saving) {
   try {
     await saving;
   } catch (problem) {
-    $("error").textContent = `It cannot be saved: ${problem.message}`;
-    $("trouble").hidden = false;
-    $("retry").hidden = true;
+    trouble(`It cannot be saved: ${problem.message}`);
   }
 }
 
@@ -301,40 +305,7 @@ function saveJson() {
 // -- what the user does -----------------------------------------------------------------------------------------
 
 function listen() {
-  $("choose").onclick = () => $("files").click();
-  $("take").onclick = () => $("camera").click();
-  for (const input of [$("files"), $("camera")]) {
-    input.onchange = () => {
-      add([...input.files]);
-      input.value = ""; // the same file may be chosen again
-    };
-  }
-  document.addEventListener("paste", (event) => {
-    const files = [...event.clipboardData.files];
-    if (files.length) {
-      event.preventDefault();
-      add(files);
-    }
-  });
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dragging");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) document.body.classList.remove("dragging");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dragging");
-    add([...event.dataTransfer.files]);
-  });
-  for (const button of document.querySelectorAll(".sample")) {
-    const gone = () => button.remove();
-    const image = button.querySelector("img");
-    if (image.complete && !image.naturalWidth) gone();
-    image.onerror = gone;
-    button.onclick = () => addSample(button.dataset.photo);
-  }
+  takeIn(add, trouble);
   $("retry").onclick = again;
   $("dismiss").onclick = quiet;
   $("ask").onsubmit = (event) => {
@@ -349,17 +320,6 @@ function listen() {
   $("save-overlay").onclick = () => guarded(saveOverlay());
   $("save-cutouts").onclick = () => guarded(saveCutouts());
   listenToGarments();
-}
-
-async function addSample(address) {
-  try {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error();
-    await add([new File([await answer.blob()], address.split("/").at(-1), { type: answer.headers.get("Content-Type") })]);
-  } catch {
-    $("error").textContent = "The sample cannot be loaded: is hemline serve still running?";
-    $("trouble").hidden = false;
-  }
 }
 
 function under(event) {
