@@ -48,7 +48,7 @@ class Settings:
             scheme, _, rest = origin.partition("://")
             if origin != "*" and (scheme not in ("http", "https") or not rest or set(rest) & set("/ ?#*,")):
                 raise ConfigError(
-                    f"cors names origins, such as https://shop.example (no path, no slash at the end), or *; not {origin!r}"
+                    f"cors names origins, such as https://shop.example (no path or slash at the end), or *; not {origin!r}"
                 )
 
     @property
