@@ -13,7 +13,6 @@ A job is dropped by cancelling its future: photos of it that nobody has begun ar
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections import deque
@@ -35,8 +34,6 @@ GPU_BATCH = 16
 """Photos that a GPU sees at a time, at most."""
 MOST_WORKERS = 8
 """Threads that decode and write answers beside a CPU's network; each may hold a photo's pixels."""
-
-log = logging.getLogger("hemline.serve")
 
 
 class Sent(NamedTuple):
@@ -155,7 +152,6 @@ class Engine:
             try:
                 self._finish(job, place, self._answer(sent, job.options))
             except Exception as error:  # of the network, or a mistake of ours: this request fails, others go on
-                log.error("a photo could not be answered: %s", type(error).__name__)
                 with suppress(InvalidStateError):
                     job.answer.set_exception(error)
             del taken, job, sent  # a worker that waits for work holds no photo
