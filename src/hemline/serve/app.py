@@ -7,14 +7,14 @@ import json
 import mimetypes
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -22,6 +22,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from hemline import __version__
 from hemline._choices import MaskForm
+from hemline.errors import PhotoError
+from hemline.predict import demo_photo
 from hemline.serve.body import Place, Refused, Room, read_photos
 from hemline.serve.docs_page import docs_page
 from hemline.serve.engine import Engine, Entry, Options
@@ -218,6 +220,9 @@ def _add_page(app: FastAPI, folder: Path) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         app.add_route("/" if name == "index.html" else f"/{name}", route(name), include_in_schema=False)
+    with suppress(PhotoError):  # matplotlib is not installed: the page then shows no sample
+        demo = demo_photo()
+        app.add_route(f"/samples/{demo.name}", lambda _: FileResponse(demo), include_in_schema=False)
 
 
 class _Json(JSONResponse):
