@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,31 @@ def served(tagger: Tagger, **settings: Any) -> Iterator[str]:
     assert not thread.is_alive(), "the server did not end"
 
 
+@contextmanager
+def visits(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """What opens the page; at the end nothing may have left this host, and no error may stand in the console."""
+    contexts, asked, errors = [], [], []
+
+    def visit(address: str = url, refused: bool = False, **options: Any) -> Page:
+        """Open the page; Chromium puts each refusal of the server into the console, so they may be expected."""
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if line.type in ("error", "warning") and not (
+            refused and line.text.startswith("Failed to load resource")) else None)
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not errors
+    assert [x for x in asked if not x.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:"))] == []
+
+
 def ask(url: str, photo: Path, token: str = "") -> dict[str, Any]:
     """What the API says of a photo, asked without the page and in JSON."""
     body = json.dumps({"photos": [{"name": photo.name, "data": base64.b64encode(photo.read_bytes()).decode()}]})
@@ -125,7 +150,7 @@ def choose(page: Page, *photos: Path) -> None:
     page.set_input_files("#files", list(photos))
     page.wait_for_selector("#work[aria-busy=false] #garments li", timeout=60_000)
     if len(photos) > 1:
-        page.wait_for_function(f"document.querySelectorAll('#strip button:not(.waiting)').length == {len(photos)}")
+        page.locator(f"#strip:not(:has(.waiting)) button:nth-child({len(photos)})").wait_for()
 
 
 def drop(page: Page, name: str, content: bytes) -> None:

@@ -17,7 +17,6 @@ from tests import page_browser as browsing
 from tests.page_browser import ask, choose, downloaded, listed, mask_of, move, only, pixels, place, resized
 
 pytestmark = pytest.mark.slow
-WIDE = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
@@ -45,26 +44,8 @@ def answer(url):
 
 @pytest.fixture
 def opened(browser, url):
-    """Opens the page; at the end nothing may have left the host, and no error may stand in the console."""
-    contexts, asked, errors = [], [], []
-
-    def visit(address=url, quiet=True, **options):
-        context = browser.new_context(**({"viewport": WIDE} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        if quiet:
-            page.on("console", lambda line: errors.append(line.text) if line.type in ("error", "warning") else None)
-        page.goto(address)
-        page.wait_for_load_state("networkidle")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not errors
-    assert [x for x in asked if not x.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:"))] == []
+    with browsing.visits(browser, url) as visit:
+        yield visit
 
 
 @pytest.fixture
@@ -95,12 +76,13 @@ def test_a_dropped_photo_lights_up(opened, answer):
     colours = set()
     for i, mask in enumerate(masks):
         inside = resized(mask, bare.shape[:2], margin=2)
-        style = page.locator("#garments li .key").nth(i).evaluate("element => getComputedStyle(element).backgroundColor")
+        style = page.locator("#garments li .key").nth(i).evaluate("key => getComputedStyle(key).backgroundColor")
         colour = np.array([int(value) for value in re.findall(r"\d+", style)[:3]])
         colours.add(style)
-        pull = (tinted - bare)[inside][:, :3] / np.where(np.abs(colour - bare[inside][:, :3]) < 40, np.nan,
-                                                         colour - bare[inside][:, :3])
-        assert 0.3 < np.nanmedian(pull) < 0.6, names[i]  # each pixel goes the same way towards its garment's colour
+        way = (colour - bare[inside][:, :3]).astype(float)
+        way[np.abs(way) < 40] = np.nan
+        pull = (tinted - bare)[inside][:, :3] / way
+        assert 0.3 < np.nanmedian(pull) < 0.6, names[i]  # each pixel goes as far towards its garment's colour
     assert len(colours) == len(names)
 
 
@@ -227,8 +209,8 @@ def test_everything_is_reached_by_keys_and_seen_to_be(page, answer):
     for _ in range(30):
         page.keyboard.press("Tab")
         stop, outline = page.evaluate(
-            "(({id, name, className}) => id || name || className)(document.activeElement)"
-        ), page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            "(x => [x.id || x.name || x.className, getComputedStyle(x).outlineStyle])(document.activeElement)"
+        )
         if stop in stops or not stop:
             break
         assert outline != "none", stop
@@ -267,7 +249,8 @@ def test_a_screen_reader_has_names_for_all(page, answer):
     assert page.get_attribute("#error", "role") == "alert"
     nameless = page.evaluate(
         "[...document.querySelectorAll('button, input:not([hidden])')].filter(x => x.checkVisibility() &&"
-        " !(x.innerText.trim() || x.ariaLabel || x.labels?.length || x.querySelector('img')?.alt)).map(x => x.outerHTML)"
+        " !(x.innerText.trim() || x.ariaLabel || x.labels?.length || x.querySelector('img')?.alt))"
+        ".map(x => x.outerHTML)"
     )
     assert nameless == []
 

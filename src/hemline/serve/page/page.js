@@ -60,8 +60,8 @@ async function read(photo, opened) {
   const began = performance.now();
   try {
     if (most.bytes && photo.file.size > most.bytes) {
-      const [size, limit] = [photo.file.size, most.bytes].map((bytes) => (bytes / 2 ** 20).toFixed(1));
-      throw new Refusal(`The file has ${size} MiB, and this server takes up to ${limit} MiB.`);
+      const [size, limit] = [photo.file.size, most.bytes].map((bytes) => (bytes / 1e6).toPrecision(3));
+      throw new Refusal(`The file has ${size} MB, and this server takes up to ${limit} MB.`);
     }
     const { answer, text } = await predict(photo.file);
     photo.seen = await opened;
