@@ -220,6 +220,22 @@ def test_several_photos_stand_in_a_strip(opened, url, tmp_path):
         assert json.loads(content) == [expected]
 
 
+def test_a_later_photo_that_is_answered_sooner_takes_no_place(opened, tmp_path):
+    path = tmp_path / "second.png"
+    Image.fromarray(read_photo(demo_photo())).save(path)
+    page, held = opened(), []
+    page.route("**/v1/predict*", lambda route: route.continue_() if held else held.append(route))
+    page.set_input_files("#files", [str(demo_photo()), str(path)])
+    page.locator("#strip button:nth-child(2):not(.waiting)").wait_for()
+    assert page.get_attribute("#strip button >> nth=0", "aria-current") == "true"
+    assert listed(page) == []
+    page.locator("#strip button").nth(1).click()
+    assert page.inner_text("#status").startswith("second.png")
+    held[0].continue_()
+    page.locator("#strip:not(:has(.waiting))").wait_for()
+    assert page.inner_text("#status").startswith("second.png")  # it was chosen
+
+
 def test_a_file_that_the_browser_cannot_show_is_answered_all_the_same(opened, url, tmp_path, answer):
     path = tmp_path / "scan.tif"
     Image.fromarray(read_photo(demo_photo())).save(path)

@@ -15,6 +15,7 @@ const canvas = $("photo");
 /** Photos: {file, name, size, view (canvas), picture, answer, text}; the last two and picture once answered. */
 let photos = [];
 let current = null;
+let wanted = null;  // the first of the photos that came in last, until another is chosen
 let picked = null;  // a piece that was chosen, until another is
 let hovered = null; // a piece under the mouse
 let failed = [];    // files that may be asked for again
@@ -28,13 +29,13 @@ let turn = 0;
 async function add(files) {
   if (!files.length) return;
   quiet();
-  let first = true;
+  wanted = null;
   for (const file of files) {
     const photo = { file, name: file.name || "photo" };
     photos.push(photo);
+    wanted ??= photo;
     const opened = open(photo);
-    if (first) opened.then((seen) => seen && photos.includes(photo) && show(photo));
-    first = false;
+    opened.then((seen) => seen && wanted === photo && show(photo));
     const lane = turn++ % AT_ONCE;
     lanes[lane] = lanes[lane].then(() => read(photo, opened));
   }
@@ -74,7 +75,7 @@ async function read(photo, opened) {
     const picture = await Picture.of(photo.view, answer, scale);
     Object.assign(photo, { answer, text, picture, seconds: (performance.now() - began) / 1000 });
     strip();
-    if (current === photo || !current?.answer) show(photo);
+    if (current === photo || wanted === photo || !current) show(photo);
   } catch (problem) {
     await opened;
     refuse(photo, problem instanceof Refusal ? problem : new Refusal(`The answer cannot be shown: ${problem.message}.`));
@@ -83,6 +84,7 @@ async function read(photo, opened) {
 
 function refuse(photo, refusal) {
   photos = photos.filter((other) => other !== photo);
+  if (wanted === photo) wanted = null;
   if (refusal.again || refusal.token) failed.push(photo.file);
   if (current === photo) show(photos.findLast((other) => other.answer) ?? photos.at(-1) ?? null);
   strip();
@@ -154,6 +156,11 @@ function show(photo) {
   refresh();
 }
 
+function choose(photo) {
+  wanted = null;
+  show(photo);
+}
+
 function summary() {
   const { answer, name, seen, seconds } = current;
   const words = answer.garments.map((garment) => garment.category);
@@ -168,6 +175,7 @@ const count = (number) => `${number} ${number === 1 ? "garment" : "garments"}`;
 function refresh() {
   $("least-said").textContent = percent(least());
   const answered = Boolean(current?.answer);
+  $("card").dataset.number = ""; // to be filled anew
   $("garments").replaceChildren();
   $("whole").hidden = !answered;
   $("none").hidden = true;
@@ -212,8 +220,7 @@ function light() {
   const card = $("card");
   card.hidden = !lit;
   document.body.classList.toggle("sheet", Boolean(picked));
-  if (!lit || (card.dataset.number === String(lit.number) && card.photo === current && card.least === least())) return;
-  Object.assign(card, { photo: current, least: least() });
+  if (!lit || card.dataset.number === String(lit.number)) return;
   card.dataset.number = lit.number;
   card.setAttribute("aria-label", `About ${lit.name}`);
   const parts = listed().filter((piece) => piece.parent === lit);
@@ -255,7 +262,7 @@ function strip() {
   $("strip").replaceChildren(...several.map((photo) => {
     const small = scaled(photo.view, photo.view, 96 / Math.max(photo.view.width, photo.view.height));
     const name = photo.answer ? `${photo.name}, ${count(photo.answer.garments.length)}` : `${photo.name}, being read`;
-    const button = make("button", { "aria-label": name, title: name, onclick: () => show(photo) }, small);
+    const button = make("button", { "aria-label": name, title: name, onclick: () => choose(photo) }, small);
     if (photo === current) button.setAttribute("aria-current", "true");
     button.classList.toggle("waiting", !photo.answer);
     return button;
