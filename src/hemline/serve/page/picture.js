@@ -133,8 +133,8 @@ export class Picture {
     ink.fillStyle = EDGE;
     ink.fillRect(0, 0, dark.width, dark.height);
     for (const [stamp, radius] of [[dark, outer], [canvas, inner]]) {
-      for (let turn = 0; turn < 16; turn++) {
-        const angle = (turn * Math.PI) / 8;
+      for (let turn = 0; turn < 8; turn++) {
+        const angle = (turn * Math.PI) / 4;
         pen.drawImage(stamp, rim + radius * Math.cos(angle), rim + radius * Math.sin(angle));
       }
     }
