@@ -106,7 +106,7 @@ def ask(url: str, photo: Path, token: str = "") -> dict[str, Any]:
     request = urllib.request.Request(f"{url}/v1/predict?masks=png", body.encode(), headers)
     with urllib.request.urlopen(request, timeout=60) as reply:
         answer = json.loads(reply.read())
-    return answer[0]
+    return dict(answer[0])
 
 
 def mask_of(garment: dict[str, Any]) -> np.ndarray:
@@ -124,9 +124,9 @@ def png_of(mask: np.ndarray) -> str:
 def resized(mask: np.ndarray, shape: tuple[int, int], margin: int = 0) -> np.ndarray:
     """A mask at another (height, width); with a margin, only what is that far inside."""
     soft = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
-    hard = (soft > 0.5).astype(np.uint8)
+    hard = (np.asarray(soft) > 0.5).astype(np.uint8)
     if margin:
-        hard = cv2.erode(np.pad(hard, 1), np.ones((2 * margin + 1,) * 2, np.uint8))[1:-1, 1:-1]
+        hard = np.asarray(cv2.erode(np.pad(hard, 1), np.ones((2 * margin + 1,) * 2, np.uint8)), np.uint8)[1:-1, 1:-1]
     return hard.astype(bool)
 
 

@@ -67,7 +67,7 @@ def opened(browser, url):
 
 def trouble(page) -> str:
     page.wait_for_selector("#trouble:not([hidden])")
-    said = page.inner_text("#error")
+    said = str(page.inner_text("#error"))
     assert "Traceback" not in said
     assert "\n" not in said
     return said
