@@ -178,7 +178,7 @@ def test_odd_jpegs_are_read_at_a_reduced_scale_too(kind: str) -> None:
     np.testing.assert_allclose(read.pixels[20::80, 20::80].astype(int), whole[80::320, 80::320], atol=3)
 
 
-def test_what_is_no_large_jpeg_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_large_jpeg_is_read_whole() -> None:
     png = encode(image(960, 720), "PNG")
     for source in (png, scene(960, 720), image(960, 720), encode(image(100, 80), "JPEG")):
         read = read_for(source, CANVAS)
@@ -187,9 +187,8 @@ def test_what_is_no_large_jpeg_is_read_whole(monkeypatch: pytest.MonkeyPatch) ->
         np.testing.assert_array_equal(read.pixels, read_photo(source))
     with pytest.raises(PhotoError, match="'gbr'"):
         read_for(png, CANVAS, channels="gbr")  # type: ignore[arg-type]
-    monkeypatch.setattr("hemline.photo.MAX_PIXELS", 960 * 720 - 1)
     with pytest.raises(PhotoError, match="over the limit"):
-        read_for(large(), CANVAS)
+        read_for(large(), CANVAS, max_pixels=960 * 720 - 1)
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -25,6 +25,7 @@ from hemline.data_commands.cli import app as data_commands
 from hemline.errors import ConfigError, HemlineError
 from hemline.export_cli import app as exports
 from hemline.listings import app as listings
+from hemline.serve.cli import app as serving
 
 
 class _Commands(TyperGroup):
@@ -48,6 +49,7 @@ app.add_typer(exports)
 app.add_typer(listings)
 app.add_typer(catalog_commands)
 app.add_typer(ask_commands)
+app.add_typer(serving)
 MANY = 1000
 """Photos from which `hemline tag` is the better command."""
 

@@ -187,6 +187,8 @@ def read_for(
     canvas: tuple[int, int],
     *,
     channels: Literal["rgb", "bgr"] = "rgb",
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> ReadPhoto:
     """Read a photo for a network's canvas: as `read_photo`, but a large JPEG no larger than is of use there.
 
@@ -198,22 +200,25 @@ def read_for(
         source: As of `read_photo`.
         canvas: (height, width) of the canvas.
         channels: As of `read_photo`.
+        name: How messages call the bytes of a file; by their number if None. Says nothing about other sources.
+        max_pixels: As of `read_photo`.
 
     Raises:
         PhotoError: as of `read_photo`: a file that ends too early is refused at any scale.
     """
     _check_channels(channels)
     if isinstance(source, bytes):
-        pixels, size = decode_for(BytesIO(source), f"photo of {len(source):,} bytes", MAX_PIXELS, canvas)
+        called = f"photo of {len(source):,} bytes" if name is None else name
+        pixels, size = decode_for(BytesIO(source), called, max_pixels, canvas)
         return ReadPhoto(pixels, size, source if pixels.shape[:2] != size else None)
     if isinstance(source, str | Path):
         path = Path(source)
         with _open(path) as stream:
-            pixels, size = decode_for(stream, str(source), MAX_PIXELS, canvas)
+            pixels, size = decode_for(stream, str(source), max_pixels, canvas)
             if pixels.shape[:2] == size:
                 return ReadPhoto(pixels, size)
             return ReadPhoto(pixels, size, path.absolute(), _stamp(stream))
-    return ReadPhoto.of(read_photo(source, channels=channels))
+    return ReadPhoto.of(read_photo(source, channels=channels, max_pixels=max_pixels))
 
 
 def photo_size(path: Path) -> tuple[int, int]:

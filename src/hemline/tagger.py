@@ -23,10 +23,11 @@ from PIL import Image
 from hemline._regions import Maps, contenders, logit
 from hemline.errors import ConfigError, DeviceError, PhotoError
 from hemline.metadata import Metadata, read_metadata
-from hemline.photo import Canvas, Frame, Photo, ReadPhoto, place, read_for
+from hemline.photo import MAX_PIXELS, Canvas, Frame, Photo, ReadPhoto, place, read_for
 from hemline.result import SCHEMA_VERSION, Result, read_answer, read_detections
 from hemline.runtime import (
     Answer,
+    Detections,
     DeviceName,
     Dtype,
     Finder,
@@ -60,8 +61,8 @@ class Failure:
         return {"schema_version": SCHEMA_VERSION, "photo": self.photo, "error": self.message}
 
 
-class _Read(NamedTuple):
-    """A photo that stands ready for the network."""
+class Placed(NamedTuple):
+    """A photo that stands ready for the network: what `Tagger.read` gives."""
 
     name: str
     photo: ReadPhoto
@@ -166,8 +167,67 @@ class Tagger:
         Raises:
             PhotoError: the photo cannot be found, opened or decoded.
         """
-        read = _read(photo, channels, self.metadata.canvas)
-        return next(self._answer([read]))
+        read = self.read(photo, channels)
+        return self.result(read, self.infer([read])[0])
+
+    def read(
+        self, photo: Photo, channels: Channels = "rgb", *, name: str | None = None, max_pixels: int = MAX_PIXELS
+    ) -> Placed:
+        """The first of the three steps of `__call__`, for callers that run them in threads of their own.
+
+        Args:
+            photo: As of `__call__`.
+            channels: As of `__call__`.
+            name: What its answer calls it, and messages the bytes of a file; its path, or `photo`, if None.
+            max_pixels: The largest photo to accept, width times height.
+
+        Raises:
+            PhotoError: the photo cannot be found, opened or decoded, or is too large.
+        """
+        size = self.metadata.canvas
+        read = read_for(photo, size, channels=channels, name=name, max_pixels=max_pixels)
+        return Placed(_name(photo) if name is None else name, read, place(read, size))
+
+    def infer(self, batch: Sequence[Placed]) -> list[Answer | Detections]:
+        """The second step: run the network on one photo or more -> what it answers for each, without a batch axis.
+
+        One thread at a time: not every runtime takes several.
+        """
+        pixels = np.stack([read.canvas.pixels for read in batch])  # (B, H, W, 3)
+        valid = np.stack([read.canvas.valid for read in batch])  # (B, H, W)
+        if isinstance(self.runtime, Finder):
+            return list(self.runtime.find(pixels, valid))
+        masks, labels, embeddings = self.run(pixels, valid)
+        return [
+            Answer(masks[i], labels[i], None if embeddings is None else embeddings[i]) for i in range(len(batch))
+        ]
+
+    def result(self, read: Placed, answer: Answer | Detections, *, min_score: float | None = None) -> Result:
+        """The third step: what the network answers for a photo -> what is worn in it; any number of threads at a time.
+
+        Args:
+            read: The photo.
+            answer: Of that photo.
+            min_score: Report nothing below this score (0 to 1); that of the tagger if None.
+        """
+        metadata, least = self.metadata, self.min_score if min_score is None else min_score
+        if isinstance(answer, Detections):
+            result = read_detections(answer, read.canvas.frame, metadata, read.photo, name=read.name, min_score=least)
+        else:
+            result = read_answer(
+                answer.masks,
+                answer.labels,
+                metadata.canvas,
+                read.canvas.frame,
+                metadata,
+                read.photo,
+                name=read.name,
+                min_score=least,
+                one_by_one=self.instances,
+                embeddings=answer.embeddings,
+            )
+        result.vocabulary = self.vocabulary
+        return result
 
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 16, *, channels: Channels = "rgb"
@@ -195,13 +255,13 @@ class Tagger:
     def _stream(
         self, photos: Iterable[Photo], batch_size: int, channels: Channels
     ) -> Iterator[Result | Failure]:
-        batch: list[_Read | Failure] = []
+        batch: list[Placed | Failure] = []
         for read in self._read_ahead(_until_it_fails(photos), batch_size, channels):
             if isinstance(read, _Ended):
                 yield from self._answer_in_order(batch)
                 raise read.error
             batch.append(read)
-            pixels = sum(item.photo.pixels.size // 3 for item in batch if isinstance(item, _Read))
+            pixels = sum(item.photo.pixels.size // 3 for item in batch if isinstance(item, Placed))
             if len(batch) == batch_size or pixels >= BATCH_PIXELS:
                 yield from self._answer_in_order(batch)
                 batch = []
@@ -209,54 +269,33 @@ class Tagger:
 
     def _read_ahead(
         self, photos: Iterator[Photo | _Ended], ahead: int, channels: Channels
-    ) -> Iterator[_Read | Failure | _Ended]:
+    ) -> Iterator[Placed | Failure | _Ended]:
         """Photos in their order, read by a few threads, at most `ahead` more than were asked for."""
         with ThreadPoolExecutor(READERS, "hemline-read") as pool:
-            waiting: deque[Future[_Read | Failure | _Ended]] = deque()
+            waiting: deque[Future[Placed | Failure | _Ended]] = deque()
             try:
                 while True:
                     for photo in islice(photos, ahead - len(waiting)):
-                        waiting.append(pool.submit(_try_read, photo, channels, self.metadata.canvas))
+                        waiting.append(pool.submit(self._try_read, photo, channels))
                     if not waiting:
                         return
                     yield waiting.popleft().result()
             finally:  # whoever stops early waits for the photos in hand, not for all
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _answer_in_order(self, batch: Sequence[_Read | Failure]) -> Iterator[Result | Failure]:
-        answers = self._answer([item for item in batch if isinstance(item, _Read)])
+    def _try_read(self, photo: Photo | _Ended, channels: Channels) -> Placed | Failure | _Ended:
+        if isinstance(photo, _Ended):
+            return photo
+        try:
+            return self.read(photo, channels)
+        except PhotoError as error:
+            return Failure(_name(photo), str(error))
+
+    def _answer_in_order(self, batch: Sequence[Placed | Failure]) -> Iterator[Result | Failure]:
+        placed = [item for item in batch if isinstance(item, Placed)]
+        answers = iter(self.infer(placed) if placed else [])
         for item in batch:
-            yield item if isinstance(item, Failure) else next(answers)
-
-    def _answer(self, batch: Sequence[_Read]) -> Iterator[Result]:
-        for result in self._results(batch):
-            result.vocabulary = self.vocabulary
-            yield result
-
-    def _results(self, batch: Sequence[_Read]) -> Iterator[Result]:
-        if not batch:
-            return
-        pixels = np.stack([read.canvas.pixels for read in batch])  # (B, H, W, 3)
-        valid = np.stack([read.canvas.valid for read in batch])  # (B, H, W)
-        if isinstance(self.runtime, Finder):
-            for read, found in zip(batch, self.runtime.find(pixels, valid), strict=True):
-                frame, least = read.canvas.frame, self.min_score
-                yield read_detections(found, frame, self.metadata, read.photo, name=read.name, min_score=least)
-            return
-        answer = self.run(pixels, valid)
-        for i, read in enumerate(batch):
-            yield read_answer(
-                answer.masks[i],
-                answer.labels[i],
-                self.metadata.canvas,
-                read.canvas.frame,
-                self.metadata,
-                read.photo,
-                name=read.name,
-                min_score=self.min_score,
-                one_by_one=self.instances,
-                embeddings=None if answer.embeddings is None else answer.embeddings[i],
-            )
+            yield item if isinstance(item, Failure) else self.result(item, next(answers))
 
     def run(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         """Canvases (B, H, W, 3) RGB and their valid pixels (B, H, W) -> logits of masks and labels.
@@ -296,25 +335,11 @@ def _average(passes: Sequence[Answer], valid: NDArray[np.uint8], metadata: Metad
     return Answer(np.stack([answer.masks for answer in passes]).mean(0), (labels * weights).sum(0), embeddings)
 
 
-def _read(photo: Photo, channels: Channels, size: tuple[int, int]) -> _Read:
-    read = read_for(photo, size, channels=channels)
-    return _Read(_name(photo), read, place(read, size))
-
-
 def _until_it_fails(photos: Iterable[Photo]) -> Iterator[Photo | _Ended]:
     try:
         yield from photos
     except Exception as error:  # whatever it is, it waits for the answers before it
         yield _Ended(error)
-
-
-def _try_read(photo: Photo | _Ended, channels: Channels, size: tuple[int, int]) -> _Read | Failure | _Ended:
-    if isinstance(photo, _Ended):
-        return photo
-    try:
-        return _read(photo, channels, size)
-    except PhotoError as error:
-        return Failure(_name(photo), str(error))
 
 
 def _name(photo: object) -> str:
