@@ -22,10 +22,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from hemline import __version__
 from hemline._choices import MaskForm
+from hemline.serve.around import PREDICT, Around
 from hemline.serve.body import Place, Refused, Room, read_photos
 from hemline.serve.docs_page import docs_page
 from hemline.serve.engine import Engine, Entry, Options
-from hemline.serve.around import PREDICT, Around
 from hemline.serve.metrics import CONTENT_TYPE, Metrics
 from hemline.serve.openapi import BODY, DESCRIPTION, describe, refusals
 from hemline.serve.settings import Settings

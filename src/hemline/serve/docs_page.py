@@ -57,7 +57,8 @@ def _route(path: str, method: str, operation: Mapping[str, Any]) -> str:
         parts.append(_table(("query", "", "values"), rows))
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         parts.append(f"<h3>Body: <code>{escape(kind)}</code></h3>{_json(content['schema'])}")
-    rows = [(_code(status), escape(x["description"]), _code(_answers(x))) for status, x in operation["responses"].items()]
+    responses = operation["responses"].items()
+    rows = [(_code(status), escape(x["description"]), _code(_answers(x))) for status, x in responses]
     parts.append(_table(("status", "", "answer"), rows))
     return "".join(parts) + "</section>"
 
