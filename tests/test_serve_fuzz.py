@@ -28,6 +28,6 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", make_app(colour_tagger(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @schema.parametrize()
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_api_keeps_to_its_description(case):
     case.call_and_validate(checks=CHECKS)
