@@ -85,7 +85,8 @@ def test_help_waits_for_nothing_heavy() -> None:
         "    app(['predict', '--help'])\n"
         "except SystemExit as end:\n"
         "    assert not end.code\n"
-        "heavy = [x for x in ('numpy', 'cv2', 'openvino', 'PIL', 'yaml', 'torch', 'fastapi', 'uvicorn') if x in sys.modules]\n"
+        "names = ('numpy', 'cv2', 'openvino', 'PIL', 'yaml', 'torch', 'fastapi', 'uvicorn')\n"
+        "heavy = [x for x in names if x in sys.modules]\n"
         "assert not heavy, heavy\n"
     )
     assert "--mask-format" in said

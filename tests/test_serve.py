@@ -297,8 +297,8 @@ def test_the_answer_is_that_of_predict_with_the_default_weights():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"port": -1}, {"token": ""}, {"token": "two words"}, {"token": "é"}, {"max_bytes": 0}, {"max_seconds": float("nan")},
-     {"cors": ("shop.example",)}, {"cors": ("https://shop.example/",)}],
+    [{"port": -1}, {"token": ""}, {"token": "two words"}, {"token": "é"}, {"max_bytes": 0},
+     {"max_seconds": float("nan")}, {"cors": ("shop.example",)}, {"cors": ("https://shop.example/",)}],
 )  # fmt: skip
 def test_impossible_settings(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

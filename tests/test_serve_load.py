@@ -8,10 +8,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import httpx2
 import numpy as np
 import pytest
+from PIL import Image
 
 from hemline.serve.engine import Engine, Sent
 from hemline.serve.metrics import Metrics
@@ -44,10 +46,7 @@ def gated(device="cpu"):
 
 
 def painted_plain(red):
-    from io import BytesIO
-
-    from PIL import Image
-
+    """A photo of one colour."""
     out = BytesIO()
     Image.new("RGB", (32, 32), (red, 0, 0)).save(out, "PNG")
     return out.getvalue()
@@ -92,7 +91,6 @@ def test_what_is_cancelled_is_not_begun(made):
     engine = made(tagger, workers=1)
     first = engine.submit([Sent("x", painted_plain(1))] * 8)
     second = engine.submit([Sent("x", painted_plain(2))])
-    until(lambda: engine._network._thread.is_alive() and len(first._waiters) == 0 and not tagger.runtime.seen)
     first.cancel()
     tagger.runtime.open.set()
     second.result(10)
@@ -186,10 +184,13 @@ def test_who_sends_too_much_still_reads_why():
 
 
 def test_a_body_that_never_comes_ends():
-    with serving(colour_tagger(), Settings(max_seconds=0.3)) as client:
-        with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as slow:
-            slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
-            assert b"408" in slow.recv(1000).partition(b"\r\n")[0]
+    head = "POST /v1/predict HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 9", "", "{"
+    with (
+        serving(colour_tagger(), Settings(max_seconds=0.3)) as client,
+        socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as slow,
+    ):
+        slow.sendall("\r\n".join(head).encode())
+        assert b"408" in slow.recv(1000).partition(b"\r\n")[0]
 
 
 def start(*arguments):
