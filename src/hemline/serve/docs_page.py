@@ -51,7 +51,7 @@ def _route(path: str, method: str, operation: Mapping[str, Any]) -> str:
         f"{escape(operation.get('description', ''))}</p>"
     ]
     if operation.get("security"):
-        parts.append("<p>Where the server has a token: <code>Authorization: Bearer TOKEN</code></p>")
+        parts.append("<p>Needs the token of this server: <code>Authorization: Bearer TOKEN</code></p>")
     if parameters := operation.get("parameters"):
         rows = [(_code(x["name"]), escape(x.get("description", "")), _code(_kind(x["schema"]))) for x in parameters]
         parts.append(_table(("query", "", "values"), rows))
