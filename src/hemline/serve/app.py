@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -24,10 +24,10 @@ from hemline import __version__
 from hemline._choices import MaskForm
 from hemline.errors import PhotoError
 from hemline.predict import demo_photo
+from hemline.serve.around import PREDICT, Around
 from hemline.serve.body import Place, Refused, Room, read_photos
 from hemline.serve.docs_page import docs_page
 from hemline.serve.engine import Engine, Entry, Options
-from hemline.serve.around import PREDICT, Around
 from hemline.serve.metrics import CONTENT_TYPE, Metrics
 from hemline.serve.openapi import BODY, DESCRIPTION, describe, refusals
 from hemline.serve.settings import Settings
@@ -48,7 +48,7 @@ OPTIONS = {"masks", "min_score", "vocabulary"}
 """Query parameters of `/v1/predict`."""
 BEARER = {"WWW-Authenticate": "Bearer"}
 
-_bearer = HTTPBearer(auto_error=False, description="Where the server was started with a token.")
+_bearer = HTTPBearer(auto_error=False)
 Login = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 Masks = Annotated[MaskForm, Query(description="How masks stand in the answer.")]
 MinScore = Annotated[float | None, Query(ge=0, le=1, description="Leave out what scores less.")]
@@ -102,7 +102,7 @@ def make_app(tagger: Tagger, settings: Settings) -> FastAPI:
 
 
 def _add_api(app: FastAPI, tagger: Tagger, settings: Settings) -> None:
-    room, known, secured = Room(settings), words(tagger.metadata), [Depends(_token_check(settings.token))]
+    room, known, secured = Room(settings), words(tagger.metadata), _secured(settings)
 
     @cache
     def shop(name: str) -> Vocabulary:
@@ -169,13 +169,18 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _token_check(token: str | None) -> Callable[..., Awaitable[None]]:
+def _secured(settings: Settings) -> list[params.Depends]:
+    """What a route depends on that asks for the token; nothing where there is none, and so the description says."""
+    token = settings.token
+    if token is None:
+        return []
+
     async def check(login: Login) -> None:
         said = "" if login is None else login.credentials
-        if token is not None and not secrets.compare_digest(said.encode(), token.encode()):
+        if not secrets.compare_digest(said.encode(), token.encode()):
             raise Refused(401, "this server asks for its token: send the header Authorization: Bearer TOKEN", BEARER)
 
-    return check
+    return [Depends(check)]
 
 
 def _add_about(app: FastAPI, tagger: Tagger, settings: Settings, metrics: Metrics) -> None:
@@ -189,7 +194,7 @@ def _add_about(app: FastAPI, tagger: Tagger, settings: Settings, metrics: Metric
     @app.get(
         "/metrics",
         summary="Figures for Prometheus",
-        dependencies=[Depends(_token_check(settings.token))],
+        dependencies=_secured(settings),
         response_class=PlainTextResponse,
         responses=refusals(401),
     )

@@ -175,7 +175,7 @@ def _of_json(body: bytearray, most: int) -> list[Sent]:
 
 def _of_entry(entry: object, where: str) -> Sent:
     if not isinstance(entry, dict) or "data" not in entry or set(entry) - {"name", "data"}:
-        raise Refused(422, f'{where} is not of the form {{"name": "x.jpg", "data": BASE64}}, where name may be left out')
+        raise Refused(422, f'{where} is not of the form {{"name": "x.jpg", "data": BASE64}}; name may be left out')
     name, data = entry.get("name", FIELD), entry["data"]
     if not isinstance(name, str) or len(name) > LONGEST_NAME:
         raise Refused(422, f"{where}.name is not a text of at most {LONGEST_NAME} characters")

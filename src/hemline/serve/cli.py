@@ -37,7 +37,7 @@ def serve(
     ] = "127.0.0.1",
     token: Annotated[
         str | None,
-        typer.Option(envvar="HEMLINE_TOKEN", metavar="WORD", help="Answer none but those who send it.", show_envvar=True),
+        typer.Option(envvar="HEMLINE_TOKEN", metavar="WORD", help="Answer none but those who send it."),
     ] = None,
     cors: Annotated[
         list[str] | None,
@@ -146,7 +146,7 @@ def _bound(settings: Settings) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
-        raise HemlineError(f"host {host!r} is no address of this machine: take 127.0.0.1, or 0.0.0.0 for all") from error
+        raise HemlineError(f"host {host!r} is no address here: take 127.0.0.1, or 0.0.0.0 for all") from error
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two servers have one port
@@ -154,7 +154,8 @@ def _bound(settings: Settings) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise HemlineError(f"{host}:{port} cannot be had ({error.strerror}): name another with --port or --host") from error
+        said = f"{host}:{port} cannot be had ({error.strerror}): name another with --port or --host"
+        raise HemlineError(said) from error
     return listener
 
 

@@ -51,13 +51,14 @@ def _route(path: str, method: str, operation: Mapping[str, Any]) -> str:
         f"{escape(operation.get('description', ''))}</p>"
     ]
     if operation.get("security"):
-        parts.append("<p>Where the server has a token: <code>Authorization: Bearer TOKEN</code></p>")
+        parts.append("<p>Needs the token of this server: <code>Authorization: Bearer TOKEN</code></p>")
     if parameters := operation.get("parameters"):
         rows = [(_code(x["name"]), escape(x.get("description", "")), _code(_kind(x["schema"]))) for x in parameters]
         parts.append(_table(("query", "", "values"), rows))
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         parts.append(f"<h3>Body: <code>{escape(kind)}</code></h3>{_json(content['schema'])}")
-    rows = [(_code(status), escape(x["description"]), _code(_answers(x))) for status, x in operation["responses"].items()]
+    responses = operation["responses"].items()
+    rows = [(_code(status), escape(x["description"]), _code(_answers(x))) for status, x in responses]
     parts.append(_table(("status", "", "answer"), rows))
     return "".join(parts) + "</section>"
 

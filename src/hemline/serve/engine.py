@@ -2,10 +2,10 @@
 
     submit --Job--> turns --workers: decode--> _Network: a batch --workers: the answer's JSON--> Job.answer
 
-A worker takes one photo of a job and then one of the next, so that a request of many photos does not hold up one of few
-behind it. While the network runs, the other workers decode and write answers. The network runs in one thread alone, with
-all the cores it wants: on a CPU with a photo at a time, which is what its runtime is quickest at, on a GPU with whatever
-photos stand ready by then, up to a batch.
+A worker takes one photo of a job and then one of the next, so that a request of many photos does not hold up one of
+few behind it. While the network runs, the other workers decode and write answers. The network runs in one thread alone,
+with all the cores it wants: on a CPU on a photo at a time, which is what its runtime is quickest at, on a GPU on
+whatever photos stand ready by then, up to a batch.
 
 A job is dropped by cancelling its future: photos of it that nobody has begun are then passed over.
 """

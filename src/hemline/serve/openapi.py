@@ -8,8 +8,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from hemline.serve.body import FIELD, LONGEST_NAME
 from hemline.serve.around import PREDICT
+from hemline.serve.body import FIELD, LONGEST_NAME
 from hemline.serve.words import Failed
 
 DESCRIPTION = "Reads photos of clothes and says what is worn: masks, categories, attributes, colours."

@@ -47,9 +47,7 @@ class Settings:
         for origin in self.cors:
             scheme, _, rest = origin.partition("://")
             if origin != "*" and (scheme not in ("http", "https") or not rest or set(rest) & set("/ ?#*,")):
-                raise ConfigError(
-                    f"cors names origins, such as https://shop.example (no path or slash at the end), or *; not {origin!r}"
-                )
+                raise ConfigError(f"cors names origins like https://shop.example, no slash at the end, not {origin!r}")
 
     @property
     def on_loopback(self) -> bool:
