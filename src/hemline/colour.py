@@ -34,7 +34,7 @@ MIN_SHARE = 0.06
 """Share of the garment below which a colour is left out: buttons, seams, glare."""
 SAME = 17.0
 """Groups closer than this are one colour."""
-REACH = 11.0
+REACH = 6.5
 """A shade is said where one of its prototypes is at most this far from the colour."""
 HALF = 0.5
 """A garment of three colours or more, none of which has this share, is multicolour."""
@@ -165,7 +165,9 @@ def _found(groups: Iterable[tuple[int, str, str | None, str]], most: int) -> lis
     return [colour for colour in result if colour.share >= MIN_SHARE][:most] or result[:1]
 
 
-def _sample(photo: NDArray[np.uint8], garment: CoarseMask) -> NDArray[np.uint8]:
+def _sample(
+    photo: NDArray[np.uint8], garment: CoarseMask, margins: Sequence[int] = (2, 1)
+) -> NDArray[np.uint8]:
     """Pixels (`SAMPLES`, 3) of a garment, away from its edge where it is large enough; (0, 3) where it is empty."""
     mask = garment.cells
     x, y, width, height = garment.cell_box
@@ -177,8 +179,8 @@ def _sample(photo: NDArray[np.uint8], garment: CoarseMask) -> NDArray[np.uint8]:
     if not count:                                              # the garment is thinner than a step
         step, inside = 1, np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
         count = cv2.countNonZero(inside)
-    for kernel in _MARGINS:
-        core = cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    for margin in margins:
+        core = cv2.erode(inside, _KERNELS[margin], borderType=cv2.BORDER_CONSTANT, borderValue=0)
         if 2 * cv2.countNonZero(core) >= count:
             inside = np.asarray(core, np.uint8)
             break
@@ -287,7 +289,7 @@ def _typical(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 _INDEX = np.arange(GROUPS)[:, None]
-_MARGINS = [np.ones((2 * margin + 1, 2 * margin + 1), np.uint8) for margin in (2, 1)]
+_KERNELS = [np.ones((2 * margin + 1, 2 * margin + 1), np.uint8) for margin in range(5)]
 _random = np.random.default_rng(0)                             # even strides would beat with stripes
 _ALONG = (np.arange(SAMPLES) + _random.random(SAMPLES)) / SAMPLES
 _ASIDE = _random.random((2, SAMPLES))
