@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import scipy.io
-from colours_methods import Fitted, Garment, Shares, methods
+from colours_methods import Fitted, Garment, Photo, Shares, methods
 from colours_page import page
 from numpy.typing import NDArray
 
@@ -40,20 +40,6 @@ MARGINS = {"eroded": (2, 1), "not eroded": (), "eroded more": (4, 3, 2, 1)}
 LEAST = [round(0.03 + 0.01 * i, 2) for i in range(27)]
 """Shares from which a second colour may be said."""
 UPPER = ("upper body", "whole body")
-
-
-@dataclass
-class Photo:
-    """What is kept of a photo."""
-
-    number: int
-    group: str
-    """The first photo that is the same byte for byte."""
-    trains: bool
-    pixels: NDArray[np.uint8]
-    """(N, 3) from everywhere."""
-    garments: list[Garment]
-    """Those of the upper or whole body; all, where none is."""
 
 
 @dataclass
@@ -109,7 +95,9 @@ def read_truth(folder: Path, photos: list[Photo]) -> Truth:
     return Truth(colours, ~unsettled & (many == 1), many == 2, ~np.isnan(many))
 
 
-def shares_of(photos: list[Photo], method: Callable[[NDArray[np.uint8], Photo], Shares], pixels: str) -> Any:
+def shares_of(
+    photos: list[Photo], method: Callable[[NDArray[np.uint8], Photo], Shares], pixels: str
+) -> NDArray[np.float64]:
     """(P, C) how much of what is worn has each colour, by one method."""
     table = np.zeros((len(photos), len(ASKED)))
     for row, photo in zip(table, photos, strict=True):
@@ -222,7 +210,7 @@ def main() -> None:
     args = _arguments()
     if not args.cache.is_file():
         args.cache.write_bytes(pickle.dumps(gather(args.folder)))
-    photos = pickle.loads(args.cache.read_bytes())             # noqa: S301  a file of our own
+    photos = pickle.loads(args.cache.read_bytes())  # a file of our own
     truth = read_truth(args.folder, photos)
     rows, ours = measure(photos, truth)
     largest = [_largest(photo) for photo in photos]

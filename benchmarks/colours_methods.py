@@ -34,6 +34,20 @@ class Garment:
     """(N, 3) by how far the mask was eroded."""
 
 
+@dataclass
+class Photo:
+    """What is kept of a photo."""
+
+    number: int
+    group: str
+    """The first photo that is the same byte for byte."""
+    trains: bool
+    pixels: NDArray[np.uint8]
+    """(N, 3) from everywhere."""
+    garments: list[Garment]
+    """Those of the upper or whole body; all, where none is."""
+
+
 def methods(fitted: Fitted) -> Iterator[tuple[str, Callable[..., Shares], str]]:
     """Name, method and which pixels; ours first."""
     yield "**Hemline**", grouped, "eroded"
@@ -49,8 +63,9 @@ def methods(fitted: Fitted) -> Iterator[tuple[str, Callable[..., Shares], str]]:
     yield "ours, named by distance in Lab (CIE 1976)", partial(grouped, name=_names_1976), "eroded"
     yield "ours, named by distance in OKLab", partial(grouped, name=_names_oklab), "eroded"
     yield "ours, after gray-world balance", partial(grouped, before=partial(balanced, power=1)), "eroded"
-    yield "ours, after half of gray-world balance", partial(grouped, before=partial(balanced, power=1, by=0.5)), "eroded"
-    yield "ours, after half of shades-of-gray balance", partial(grouped, before=partial(balanced, power=6, by=0.5)), "eroded"
+    for name, power in (("gray-world", 1), ("shades-of-gray", 6)):
+        half = partial(balanced, power=power, by=0.5)
+        yield f"ours, after half of {name} balance", partial(grouped, before=half), "eroded"
     yield "ours, without the lightest 5 %", partial(grouped, before=partial(between, low=0, high=0.95)), "eroded"
     yield "ours, without the darkest 10 %", partial(grouped, before=partial(between, low=0.1, high=1)), "eroded"
     yield "ours, mask not eroded", grouped, "not eroded"
@@ -80,11 +95,11 @@ def summed(pairs: Iterable[tuple[str, float]]) -> Shares:
 
 def grouped(
     pixels: NDArray[np.uint8],
-    photo: Any,
+    photo: Photo,
     *,
     name: Namer = _names,
     typical: Callable[[Floats], Floats] = colour._typical,
-    before: Callable[[NDArray[np.uint8], Any], NDArray[np.uint8]] | None = None,
+    before: Callable[[NDArray[np.uint8], Photo], NDArray[np.uint8]] | None = None,
 ) -> Shares:
     """As Hemline does, or with one part of it changed."""
     lab = lab_of(pixels if before is None else before(pixels, photo))
@@ -94,18 +109,18 @@ def grouped(
     return summed((word, len(some) / len(lab)) for word, some in zip(names, members, strict=True))
 
 
-def single(pixels: NDArray[np.uint8], _photo: Any, *, middle: Callable[[Floats], Any]) -> Shares:
+def single(pixels: NDArray[np.uint8], _photo: Photo, *, middle: Callable[[Floats], Any]) -> Shares:
     """One colour."""
     return {_names(np.asarray(middle(lab_of(pixels)), np.float32)[None])[0]: 1.0}
 
 
-def each_pixel(pixels: NDArray[np.uint8], _photo: Any) -> Shares:
+def each_pixel(pixels: NDArray[np.uint8], _photo: Photo) -> Shares:
     """No groups: as many names as pixels."""
     names, counts = np.unique(_names(lab_of(pixels)), return_counts=True)
     return {str(name): count / len(pixels) for name, count in zip(names, counts, strict=True)}
 
 
-def k_means(pixels: NDArray[np.uint8], _photo: Any, *, k: int) -> Shares:
+def k_means(pixels: NDArray[np.uint8], _photo: Photo, *, k: int) -> Shares:
     """OpenCV's, from k-means++ starts."""
     lab = lab_of(pixels)
     cv2.setRNGSeed(1)
@@ -115,7 +130,7 @@ def k_means(pixels: NDArray[np.uint8], _photo: Any, *, k: int) -> Shares:
     return summed(zip(_names(centres), sizes.tolist(), strict=True))
 
 
-def peaks(pixels: NDArray[np.uint8], _photo: Any, *, step: float = 8.0) -> Shares:
+def peaks(pixels: NDArray[np.uint8], _photo: Photo, *, step: float = 8.0) -> Shares:
     """Each pixel belongs to the peak that it climbs to in a histogram of cells of 8 units: mean shift on a grid."""
     lab = lab_of(pixels)
     at = np.floor((lab - lab.min(0)) / step).astype(int) + 2
@@ -134,7 +149,7 @@ def peaks(pixels: NDArray[np.uint8], _photo: Any, *, step: float = 8.0) -> Share
     return summed((word, len(some) / len(lab)) for word, some in zip(names, members, strict=True))
 
 
-def balanced(pixels: NDArray[np.uint8], photo: Any, *, power: float, by: float = 1.0) -> NDArray[np.uint8]:
+def balanced(pixels: NDArray[np.uint8], photo: Photo, *, power: float, by: float = 1.0) -> NDArray[np.uint8]:
     """The photo's light made gray: by the mean of all pixels to a power (gray-world is 1), wholly or in part."""
     linear = (photo.pixels / 255) ** 2.2
     light = (linear**power).mean(0) ** (1 / power) + 1e-6
@@ -142,7 +157,7 @@ def balanced(pixels: NDArray[np.uint8], photo: Any, *, power: float, by: float =
     return np.asarray(np.clip((((pixels / 255) ** 2.2) * gain) ** (1 / 2.2), 0, 1) * 255, np.uint8)
 
 
-def between(pixels: NDArray[np.uint8], _photo: Any, *, low: float, high: float) -> NDArray[np.uint8]:
+def between(pixels: NDArray[np.uint8], _photo: Photo, *, low: float, high: float) -> NDArray[np.uint8]:
     """Without the darkest and the lightest."""
     lightness = lab_of(pixels)[:, 0]
     bottom, top = np.quantile(lightness, (low, high))
@@ -204,7 +219,7 @@ class Fitted:
     """
 
     def __init__(
-        self, photos: Sequence[Any], truth: NDArray[np.bool_], asked: Sequence[str], means: Mapping[str, str],
+        self, photos: Sequence[Photo], truth: NDArray[np.bool_], asked: Sequence[str], means: Mapping[str, str],
         rounds: int = 15,
     ) -> None:  # fmt: skip
         self._asked = asked
@@ -232,7 +247,7 @@ class Fitted:
             self._table = smooth + 0.05 * start
             self._table /= self._table.sum(1, keepdims=True)
 
-    def shares(self, pixels: NDArray[np.uint8], _photo: Any) -> Shares:
+    def shares(self, pixels: NDArray[np.uint8], _photo: Photo) -> Shares:
         """Each pixel has the likeliest name of its cell."""
         names = self._table[_cells(pixels)].argmax(1)
         sizes = np.bincount(names, minlength=len(self._asked)) / len(pixels)
@@ -241,11 +256,11 @@ class Fitted:
 
 def _cells(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
     """(N,) which cell each lies in."""
-    at = ((lab_of(pixels) + (0, 72, 72)) / (10, 6, 6)).astype(int)
+    at = ((lab_of(pixels) + np.array([0, 72, 72])) / np.array([10, 6, 6])).astype(int)
     return np.ravel_multi_index(tuple(np.clip(at, 0, np.array(CELLS) - 1).T), CELLS)
 
 
-def _pooled(photo: Any) -> NDArray[np.intp]:
+def _pooled(photo: Photo) -> NDArray[np.intp]:
     """Cells of pixels of all garments, of each as many as its area asks for."""
     worn = [garment for garment in photo.garments if len(garment.pixels["eroded"])]
     whole = sum(garment.area for garment in worn)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from hemline import __version__, colour
 from hemline.colour import HALF, MIN_SHARE, PROTOTYPES, SHADES
 
+Bools = NDArray[np.bool_]
 TOP = """\
 # Colours
 
-Every garment that has a mask has up to three colours, largest first, measured from its pixels. No network guesses them.
+Every garment that has a mask has up to three colours, largest first, measured from its pixels. No network guesses
+them.
 
 ```json
 "colours": [{{"name": "red", "hex": "#6b1a2c", "share": 0.82, "shade": "burgundy"}},
@@ -25,42 +28,43 @@ Every garment that has a mask has up to three colours, largest first, measured f
 ```
 
 - `name`: one of {count}: {names}.
-- `shade`: a finer word of shops, or null where none is near and the name says it best. Tables, pictures and the terminal's
-  table show it in place of the name.
-- `hex`: a typical pixel in sRGB, of the better lit half of that colour: the median in CIE Lab. Light and camera are in it:
-  it is what the photo shows, not what the dyer mixed.
+- `shade`: a finer word of shops, or null where none is near and the name says it best. Tables, pictures and the
+  terminal's table show it in place of the name.
+- `hex`: a typical pixel in sRGB, of the better lit half of that colour: the one nearest to its median in CIE Lab. Light and camera are
+  in it: it is what the photo shows, not what the dyer mixed.
 - `share`: how much of the garment has that name. Less than {least:.0%} is left out, so shares may sum to less than 1.
 - `multicolour`: three colours or more, none of which has {half:.0%} of the garment.
 
-`hemline query OUT "coat and colour=burgundy"` finds shades as it finds names, `colours=olive` any of a garment's colours,
-`multicolour` garments of many; `gold` stands for `gold tone`, `silver` for `silver tone`.
+`hemline query OUT "coat and colour=burgundy"` finds shades as it finds names, `colours=olive` any of a garment's
+colours, `multicolour` garments of many; `gold` stands for `gold tone`, `silver` for `silver tone`.
 
 | name | its shades |
 |---|---|
 {shades}
 
-Shadow and glare: pixels are grouped by chroma relative to lightness, so that a fold stays with its cloth, and named by
-their better lit half. The two pixels next to the mask's edge are left out where enough remains. **Not done**: the light of the
-photo is not corrected (it was tried, below), so a white shirt under yellow lamps may be beige. **Not known**: whether gold is
-gold. A flat colour cannot tell metal from mustard-coloured or gray cloth: `gold tone` and `silver tone` say the colour
-alone, and no word says that something shines. Navy and black, and gray, beige and taupe, are taken for each other most
-often, by people too.
+Shadow and glare: pixels are grouped by chroma relative to lightness, so that a fold stays with its cloth, and named
+by their better lit half. The two pixels next to the mask's edge are left out where enough remains. **Not done**: the
+light of the photo is not corrected (it was tried, below), so a white shirt under yellow lamps may be beige. **Not
+known**: whether gold is gold. A flat colour cannot tell metal from mustard-coloured or gray cloth: `gold tone` and
+`silver tone` say the colour alone, and no word says that something shines. Navy and black, and gray, beige and taupe,
+are taken for each other most often, by people too.
 """
 
 MEASURED = """
 ## Measured against people's words
 
 The Clothing Attributes Dataset of Stanford (Chen, Gallagher, Girod, ECCV 2012): six people a photo said which of ten
-colours the clothes have, or that they have more than two. Photos with one or two colours count: {learnt} train, {tested}
-validate (the split of the default weights, copies of a photo together). Our answer is the largest colour of what is
-worn on the upper and whole body, masks by the default weights, each garment by its area, and the second where its share is
-large enough. That share ({share:.0%} for ours) is fitted on the training part, for each method alone. Navy and
-turquoise count as blue, as do their "blue" and "cyan": people there called navy blue, and light blue cyan. Pink, orange
-and beige have no word there, so where we say them we are counted wrong. Nobody labelled shades: how well they agree with
-people is not measured.
+colours the clothes have, or that they have more than two. Photos with one or two colours count: {learnt} train,
+{tested} validate (the split of the default weights, copies of a photo together). Our answer is the largest colour of
+what is worn on the upper and whole body, masks by the default weights, each garment by its area, and the second where
+its share is large enough. That share ({share:.0%} for ours) is fitted on the training part, for each method alone.
+Navy and turquoise count as blue, as do their "blue" and "cyan": people there called navy blue, and light blue cyan.
+Pink, orange and beige have no word there, so where we say them we are counted wrong. Nobody labelled shades: how well
+they agree with people is not measured.
 
-The prototypes are set by hand. Some grays, yellows and purples were set after looking at training photos; nothing fitted
-to the photos ships, for the dataset states no licence. Masks of training photos are those of weights that trained on them.
+The prototypes are set by hand. Some grays, yellows and purples were set after looking at training photos; nothing
+fitted to the photos ships, for the dataset states no licence. Masks of training photos are those of weights that
+trained on them.
 
 ### Each colour
 
@@ -72,10 +76,10 @@ Validation photos; in the last column F1 on the training photos.
 
 ### What was compared
 
-Mean F1 over the {asked} colours with its 95 % bootstrap interval over photos; then the interval of the difference from ours
-on the same resamples. Where it holds 0, the photos cannot tell the two apart. "One colour": share of photos with one
-labelled colour where it is our largest. The training part chose; the validation part, small, only checks. CPU: for all
-photos, beside ours in the same run; the added time of a table that is fitted is left out.
+Mean F1 over the {asked} colours with its 95 % bootstrap interval over photos; then the interval of the difference
+from ours on the same resamples. Where it holds 0, the photos cannot tell the two apart. "One colour": share of photos
+with one labelled colour where it is our largest. The training part chose; the validation part, small, only checks.
+CPU: for all photos, beside ours in the same run; the added time of a table that is fitted is left out.
 
 | method | F1, training | mean F1 | 95 % | difference | F1 of all answers | one colour | CPU |
 |---|--:|--:|--:|--:|--:|--:|--:|
@@ -91,21 +95,28 @@ Photos with one labelled colour, both parts; rows are people's word, columns our
 
 ### Many colours
 
-People said "more than two colours"; we say that some garment is `multicolour`. The two are not the same question: prints
-of related colours are one colour here, and two people's or layered clothes are garments of their own.
+People said "more than two colours"; we say that some garment is `multicolour`. The two are not the same question:
+prints of related colours are one colour here, and two people's or layered clothes are garments of their own.
 
 | part | precision | recall | photos of many colours | share of all |
 |---|--:|--:|--:|--:|
 {many}
 
-{date}. Hemline {hemline}, Python {python}, OpenCV {opencv}, numpy {numpy}; default weights, 448-pixel photos. Written by
-`uv run benchmarks/colours.py STANFORD`.
+{date}. Hemline {hemline}, Python {python}, OpenCV {opencv}, numpy {numpy}; default weights,
+448-pixel photos. Written by `uv run benchmarks/colours.py STANFORD`.
 """
+
+
+class Truth(Protocol):
+    """What people said: (P, C) the colours, and (P,) whether one or two were named."""
+
+    colours: Bools
+    settled: Bools
 
 
 def page(
     photos: Sequence[Any],
-    truth: Any,
+    truth: Truth,
     rows: Sequence[Mapping[str, Any]],
     ours: Mapping[str, Any],
     many: Mapping[str, tuple[float, float, int, float]],
@@ -143,7 +154,7 @@ def _shades(name: str) -> list[str]:
     return [word for word in SHADES if colour._BESIDE[colour._NAMES.index(name), colour._WORDS.index(word)]]
 
 
-def _each(asked: Sequence[str], answer: Any, truth: Any, learnt: Any, tested: Any) -> Iterable[list[str]]:
+def _each(asked: Sequence[str], answer: Bools, truth: Bools, learnt: Bools, tested: Bools) -> Iterable[list[str]]:
     found = []
     for i, name in enumerate(asked):
         right = int((answer & truth)[tested, i].sum())

@@ -139,10 +139,12 @@ def colours_of(photo: NDArray[np.uint8], garments: Sequence[CoarseMask], max_col
     lab = np.asarray(cv2.cvtColor(np.stack(there).astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
     groups = _group(_features(lab))
     members = [
-        pixels[label == group] for pixels, label in zip(lab, groups, strict=True) for group in range(label.max() + 1)
-    ]
-    typical = np.stack([_typical(pixels) for pixels in members])
-    named = iter(zip(map(len, members), *_names(typical), _hexes(typical), strict=True))
+        (pixels[label == group], some[label == group])
+        for pixels, some, label in zip(there, lab, groups, strict=True) for group in range(label.max() + 1)
+    ]  # fmt: skip
+    typical = np.stack([_typical(some) for _, some in members])
+    codes = [_hex(*member, middle) for member, middle in zip(members, typical, strict=True)]
+    named = iter(zip((len(pixels) for pixels, _ in members), *_names(typical), codes, strict=True))
     found = iter([_found(islice(named, label.max() + 1), max_colours) for label in groups])
     return [next(found) if len(pixels) else [] for pixels in samples]
 
@@ -319,10 +321,10 @@ def _names(lab: NDArray[np.float32]) -> tuple[list[str], list[str | None]]:
     return names, [_WORDS[i] if said else None for i, said in zip(which, near, strict=True)]
 
 
-def _hexes(lab: NDArray[np.float32]) -> list[str]:
-    """Each of (M, 3) as `#rrggbb`, sRGB."""
-    rgb = cv2.cvtColor(lab[None], cv2.COLOR_Lab2RGB)[0]
-    return ["#" + bytes(code).hex() for code in np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)]
+def _hex(pixels: NDArray[np.uint8], lab: NDArray[np.float32], typical: NDArray[np.float32]) -> str:
+    """`#rrggbb` of the pixel (N, 3), also given in Lab, that is nearest to a typical colour (3,)."""
+    apart = lab - typical
+    return "#" + pixels[np.einsum("ni,ni->n", apart, apart).argmin()].tobytes().hex()
 
 
 def _points(table: Mapping[str, str]) -> tuple[list[str], NDArray[np.float32]]:

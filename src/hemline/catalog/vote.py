@@ -95,8 +95,8 @@ class _Worn:
     groups: defaultdict[str, _Counts] = field(default_factory=lambda: defaultdict(_Counts))
     colours: _Counts = field(default_factory=_Counts)
     typical: dict[str, tuple[float, int, str, str]] = field(default_factory=dict)
-    """For each colour the largest share, position, hex and shade (empty where it has none); positions are negative, so that
-    the first is the largest."""
+    """For each colour the largest share, position, hex and shade (empty where it has none); positions are negative, so
+    that the first is the largest."""
     best: tuple[int, int, int] | None = None
     """Score, negative position and number of the surest garment."""
 
