@@ -30,8 +30,8 @@ them.
 - `name`: one of {count}: {names}.
 - `shade`: a finer word of shops, or null where none is near and the name says it best. Tables, pictures and the
   terminal's table show it in place of the name.
-- `hex`: a typical pixel in sRGB, of the better lit half of that colour: the one nearest to its median in CIE Lab. Light and camera are
-  in it: it is what the photo shows, not what the dyer mixed.
+- `hex`: a typical pixel in sRGB, of the better lit half of that colour: the one nearest to its median in CIE Lab.
+  Light and camera are in it: it is what the photo shows, not what the dyer mixed.
 - `share`: how much of the garment has that name. Less than {least:.0%} is left out, so shares may sum to less than 1.
 - `multicolour`: three colours or more, none of which has {half:.0%} of the garment.
 
