@@ -113,7 +113,7 @@ def test_colours_weigh_by_their_share(tmp_path):
 def test_a_colour_looks_as_where_it_is_largest(tmp_path):
     one, two = of("coat", colours="navy 0.5"), of("coat", colours="navy 0.75")
     two.garments[0].colours = [Colour("navy", "#111111", 0.75)]
-    assert vote(tmp_path, one, two)["colours"] == [{"name": "navy", "hex": "#111111", "share": 0.625}]
+    assert vote(tmp_path, one, two)["colours"] == [{"name": "navy", "hex": "#111111", "share": 0.625, "shade": None}]
 
 
 # -- who votes -------------------------------------------------------------------------------------------------

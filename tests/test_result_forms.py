@@ -44,7 +44,7 @@ def dressed() -> Result:
 def test_the_json_is_the_contract(dressed: Result) -> None:
     data = dressed.to_dict("none")
     assert data == {
-        "schema_version": "1.2",
+        "schema_version": "1.3",
         "photo": "p.jpg",
         "size": {"height": 40, "width": 30},
         "garments": [
@@ -57,7 +57,8 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "box": [4, 5, 16, 20],
                 "mask": None,
                 "found_by": "mask",
-                "colours": [{"name": "red", "hex": "#c81e1e", "share": 1.0}],
+                "colours": [{"name": "red", "hex": "#c81e1e", "share": 1.0, "shade": None}],
+                "multicolour": False,
                 "attributes": [
                     {"group": "sleeve length", "label": "wrist-length", "id": 160, "score": 0.8808},
                     {"group": "pattern", "label": "graphic", "id": "graphic", "score": 0.7311},
@@ -73,7 +74,8 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "box": [4, 26, 16, 4],
                 "mask": None,
                 "found_by": "mask",
-                "colours": [{"name": "red", "hex": "#c81e1e", "share": 1.0}],
+                "colours": [{"name": "red", "hex": "#c81e1e", "share": 1.0, "shade": None}],
+                "multicolour": False,
                 "attributes": [],
                 "parts": [],
             },
@@ -87,6 +89,7 @@ def test_the_json_is_the_contract(dressed: Result) -> None:
                 "mask": None,
                 "found_by": "label",
                 "colours": [],
+                "multicolour": False,
                 "attributes": [],
                 "parts": [],
             },

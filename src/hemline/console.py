@@ -176,12 +176,12 @@ def _colours(colours: Sequence[Colour]) -> RenderableType:
         return Text(NOTHING, style="dim")
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, min_width=9)  # turquoise: so that the garments' columns stand in line
+    grid.add_column(no_wrap=True, min_width=12)  # forest green: so that the garments' columns stand in line
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, min_width=5, justify="right")
     for colour in colours:
         swatch, code = Text("██", style=colour.hex), Text(colour.hex, style="dim")
-        grid.add_row(swatch, colour.name, code, _percent(colour.share))
+        grid.add_row(swatch, colour.shade or colour.name, code, _percent(colour.share))
     return grid
 
 

@@ -305,7 +305,7 @@ def _swatches(
     if not garment.colours:
         return y
     for colour in garment.colours:
-        text = f"{colour.name} {colour.share:.0%}"
+        text = f"{colour.shade or colour.name} {colour.share:.0%}"
         wide = side + 0.4 * unit + font.getlength(text)
         if x > start[0] and x + wide > width:
             x, y = start[0], y + 1.25 * unit

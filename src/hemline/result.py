@@ -26,7 +26,7 @@ from hemline import masks as mask_forms
 from hemline._parts import hold
 from hemline._regions import Maps, best_region, find_regions, logit, sigmoid, working_frame
 from hemline.coarse import CoarseMask
-from hemline.colour import Colour, colours_of
+from hemline.colour import Colour, colours_of, is_multicolour
 from hemline.found import Found, of_detections, of_maps, reported
 from hemline.labels import Category, LabelSpace
 from hemline.masks import Mask, MaskFormat
@@ -36,7 +36,7 @@ from hemline.runtime import Detections
 from hemline.vocabulary import Vocabulary, shop_words
 from hemline.words_said import ScoredLabel, attributes_said, categories_said
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
 LEAST_REGION = 0.1
 """A category known by the photo's label has a region only where its mask reaches this probability somewhere."""
@@ -74,6 +74,11 @@ class Garment:
         """(H, W) True on the garment, made when it is first asked for; None where `drawn` is."""
         return None if self.drawn is None else self.drawn.whole()
 
+    @property
+    def multicolour(self) -> bool:
+        """Whether it has three colours or more, none of which has half of it."""
+        return is_multicolour(self.colours)
+
     def to_dict(self, mask_format: MaskFormat = "rle", vocabulary: Vocabulary | None = None) -> dict[str, Any]:
         """Plain JSON; scores rounded to four digits; with a vocabulary, its words too (`shop`)."""
         return {
@@ -86,6 +91,7 @@ class Garment:
             "mask": None if self.drawn is None else self.drawn.encode(mask_format),
             "found_by": self.found_by,
             "colours": [colour._asdict() | {"share": round(colour.share, 4)} for colour in self.colours],
+            "multicolour": self.multicolour,
             "attributes": [attribute.to_dict() for attribute in self.attributes],
             "parts": [part.to_dict(mask_format) for part in self.parts],
             **({} if vocabulary is None else {"shop": shop_words(self, vocabulary).to_dict()}),

@@ -179,7 +179,7 @@ def _colours(colours: Sequence[Mapping[str, Any]]) -> Text:
     line = Text()
     for colour in colours:
         line.append("██", style=str(colour["hex"]))
-        line.append(f" {colour['name']} {colour['share']:.0%} ")
+        line.append(f" {colour.get('shade') or colour['name']} {colour['share']:.0%} ")
     return line
 
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hemline.catalog.views import literal, quoted
-from hemline.catalog.words import Field, Term, Words
+from hemline.catalog.words import MULTICOLOUR, Field, Term, Words
+from hemline.colour import HALF, SHADES
 from hemline.errors import QueryError
 
 KEYWORDS = ("and", "or", "not", "with", "without")
@@ -192,10 +193,31 @@ class _Parser:
         return count
 
     def _said(self, term: Term) -> str:
+        if term.column == "colour":
+            return self._coloured(term.value, of_all=False)
         column = f"{self._alias}.{quoted(term.column)}"
         if self._words.is_list(term.column):
             return f"list_contains({column}, {literal(term.value)})"
         return f"{column} = {literal(term.value)}"
+
+    def _coloured(self, word: str, *, of_all: bool) -> str:
+        """That the largest colour of a garment, or any `of_all`, has a name or a shade; or that it is multicolour."""
+        colours = f"{self._alias}.colours"
+        if word == MULTICOLOUR:
+            return f"(len({colours}) > 2 AND list_max(list_transform({colours}, lambda its: its.\"share\")) < {HALF})"
+        if of_all:
+            return f"list_contains(list_transform({colours}, lambda its: its.{self._key(word)}), {literal(word)})"
+        if word in SHADES:
+            return f"{colours}[1].{self._key(word)} = {literal(word)}"
+        return f"{self._alias}.colour = {literal(word)}"
+
+    def _key(self, word: str) -> str:
+        """What of a colour a word may be: its name or its shade."""
+        if word not in SHADES:
+            return quoted("name")
+        if not self._words.has_shades:
+            raise QueryError(f"these tables have no shades such as {word!r}: tag the photos again, into another folder")
+        return quoted("shade")
 
     def _degree(self, term: Term) -> str:
         """`navy > 0.3`: the share of a colour, the score of anything else."""
@@ -206,7 +228,9 @@ class _Parser:
         if term.column == "category":
             return f"({self._said(term)} AND {self._alias}.score {op} {number})"
         if term.column == "colour":
-            of, what, unknown = f'{self._alias}.colours, lambda its: its."name" =', '"share"', ", 0"
+            if term.value == MULTICOLOUR:
+                raise QueryError("a garment is multicolour or not: say it without a number")
+            of, what, unknown = f"{self._alias}.colours, lambda its: its.{self._key(term.value)} =", '"share"', ", 0"
         else:
             group = f"replace(its.\"group\", ' ', '_') = {literal(term.column)}"
             of, what, unknown = f'{self._alias}.attributes, lambda its: {group} AND its."label" =', "score", ", NULL"
@@ -225,11 +249,11 @@ class _Parser:
             raise QueryError(f"{field.column!r} {op} what? {self._here.text!r} is no value")
         self._asks_photo |= field.table == "p"
         column = f"{self._alias if field.table == 'g' else 'p'}.{quoted(field.column)}"
-        if field.table == "g" and field.column == "colours" and op in ("=", "!="):
-            said = f"list_contains(list_transform({column}, lambda its: its.\"name\"), {self._value('colour')})"
+        if field.table == "g" and field.column in ("colour", "colours") and op in ("=", "!="):
+            said = self._coloured(self._value("colour"), of_all=field.column == "colours")
             return said if op == "=" else f"NOT coalesce({said}, false)"
         if field.table == "g" and self._words.knows_values(field.column) and op in ("=", "!="):
-            value = self._value(field.column)
+            value = literal(self._value(field.column))
         elif op == "~" and field.type in ("VARCHAR", "VARCHAR[]"):
             text = column if field.type == "VARCHAR" else f"array_to_string({column}, chr(10))"
             return f"contains(lower({text}), lower({literal(self._next().text)}))"
@@ -244,8 +268,8 @@ class _Parser:
             name = " ".join(token.text for token in self._tokens[self._at : self._at + count])
             if (term := self._words.term(name)) is not None and term.column == column:
                 self._at += count
-                return literal(term.value)
-        return literal(self._words.value(column, self._next().text).value)
+                return term.value
+        return self._words.value(column, self._next().text).value
 
     def _plain(self, field: Field, column: str, op: str, text: str) -> str:
         """A comparison with a value of the column's own type."""

@@ -208,7 +208,7 @@ def _listed(colours: Sequence[Colour]) -> pa.ListArray:
 
 def _hit(row: dict[str, Any], similarity: float, copies: list[str]) -> Hit:
     x, y, width, height = (row[name] for name in ("box_x", "box_y", "box_width", "box_height"))
-    colours = [Colour(colour["name"], colour["hex"], colour["share"]) for colour in row["colours"]]
+    colours = [Colour(colour["name"], colour["hex"], colour["share"], colour.get("shade")) for colour in row["colours"]]
     box = None if x is None else (x, y, width, height)
     return Hit(
         row["position"], row["path"], row["garment"], row["category"], similarity, row["score"], box, colours, copies

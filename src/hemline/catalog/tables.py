@@ -18,7 +18,7 @@ from hemline.result import Garment, Result
 from hemline.words_said import ScoredLabel
 
 LABEL = pa.struct([("group", pa.string()), ("label", pa.string()), ("id", pa.string()), ("score", pa.float32())])
-COLOUR = pa.struct([("name", pa.string()), ("hex", pa.string()), ("share", pa.float32())])
+COLOUR = pa.struct([("name", pa.string()), ("hex", pa.string()), ("share", pa.float32()), ("shade", pa.string())])
 SHOP_ATTRIBUTE = pa.struct([("attribute", pa.string()), ("value", pa.string())])
 OK, FAILED, DUPLICATE = "ok", "failed", "duplicate"
 """What a photo's `status` may be."""

@@ -28,7 +28,7 @@ OF_CSV = {
     "garments": "INTEGER", "main_garment": "INTEGER", "labels": LABELS, "garment": "INTEGER", "part_of": "INTEGER",
     "is_main": "BOOLEAN", "category_id": "INTEGER", "score": "FLOAT", "area": "FLOAT", "box_x": "INTEGER",
     "box_y": "INTEGER", "box_width": "INTEGER", "box_height": "INTEGER", "attributes": LABELS,
-    "colours": 'STRUCT("name" VARCHAR, hex VARCHAR, "share" FLOAT)[]', "embedding": "FLOAT[]",
+    "colours": 'STRUCT("name" VARCHAR, hex VARCHAR, "share" FLOAT, shade VARCHAR)[]', "embedding": "FLOAT[]",
     "shop_attributes": 'STRUCT(attribute VARCHAR, "value" VARCHAR)[]', "shop_colours": "VARCHAR[]",
 }  # fmt: skip
 """Types of our own columns that are not text, in a CSV."""

@@ -94,8 +94,9 @@ class _Worn:
 
     groups: defaultdict[str, _Counts] = field(default_factory=lambda: defaultdict(_Counts))
     colours: _Counts = field(default_factory=_Counts)
-    typical: dict[str, tuple[float, int, str]] = field(default_factory=dict)
-    """For each colour the largest share, position and hex; positions are negative, so that the first is the largest."""
+    typical: dict[str, tuple[float, int, str, str]] = field(default_factory=dict)
+    """For each colour the largest share, position, hex and shade (empty where it has none); positions are negative, so
+    that the first is the largest."""
     best: tuple[int, int, int] | None = None
     """Score, negative position and number of the surest garment."""
 
@@ -103,7 +104,7 @@ class _Worn:
         colours, attributes = photo.colours or (), photo.attributes or ()
         for colour in colours:
             self.colours[colour["name"]].add(colour["share"])
-            typical = (colour["share"], -photo.answered, colour["hex"])
+            typical = (colour["share"], -photo.answered, colour["hex"], colour.get("shade") or "")
             self.typical[colour["name"]] = max(self.typical.get(colour["name"], typical), typical)
         self.colours.said += bool(colours)
         for label in attributes:
@@ -119,7 +120,8 @@ class _Worn:
         """The colours of the product."""
         ranked, most = self.colours.ranked(), self.colours.majority()
         return [
-            {"name": name, "hex": self.typical[name][2], "share": round(count.total / self.colours.said / UNIT, 4)}
+            {"name": name, "hex": self.typical[name][2], "share": round(count.total / self.colours.said / UNIT, 4),
+             "shade": self.typical[name][3] or None}
             for i, (name, count) in enumerate(ranked) if i == 0 or name in most
         ]  # fmt: skip
 

@@ -14,11 +14,16 @@ from typing import NamedTuple
 
 from hemline.catalog.tables import column_of
 from hemline.catalog.views import Views, quoted
-from hemline.colour import PROTOTYPES
+from hemline.colour import PROTOTYPES, SHADES
 from hemline.errors import QueryError
 from hemline.labels import LABEL_SPACES, LabelSpace, load_label_space
 
-OTHER_SPELLING = {"color": "colour", "colors": "colours", "grey": "gray"}
+OTHER_SPELLING = {
+    "color": "colour", "colors": "colours", "grey": "gray", "light grey": "light gray", "gold": "gold tone",
+    "silver": "silver tone", "multicolor": "multicolour",
+}  # fmt: skip
+MULTICOLOUR = "multicolour"
+"""The word for garments of three colours or more, none of which has half of it."""
 
 
 class Term(NamedTuple):
@@ -51,7 +56,7 @@ class Words:
         self._of_vocabulary = {"category", "colour", *views.groups}
         self._exact: dict[str, list[Term]] = {}
         self._loose: dict[str, list[Term]] = {}
-        for colour in PROTOTYPES:
+        for colour in (*PROTOTYPES, *SHADES, MULTICOLOUR):
             self._add(Term("colour", colour))
         self._all_known = False
         name = views.manifest.made.get("label_space")
@@ -95,6 +100,11 @@ class Words:
     def knows_values(self, column: str) -> bool:
         """Whether all values of a column of garments are words."""
         return column in self._of_vocabulary
+
+    @property
+    def has_shades(self) -> bool:
+        """Whether the colours of garments have shades: tables of before answers of version 1.3 have none."""
+        return "shade" in self._views.garments["colours"]
 
     def is_list(self, column: str) -> bool:
         """Whether a garment may have many values of a column."""

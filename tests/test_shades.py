@@ -1,0 +1,134 @@
+"""Shades and multicolour: which words may be said, of which colours, and that queries find them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hemline.catalog.query import query_sql
+from hemline.catalog.views import open_views
+from hemline.colour import PROTOTYPES, SHADES, Colour, colours, is_multicolour
+from hemline.errors import QueryError
+
+from . import asked
+from .test_colour import PURE, everywhere, patch, rgb, shaded
+
+EVERY_SHADE = [(shade, code) for shade, codes in SHADES.items() for code in codes.split()]
+
+
+def only(text: str) -> Colour:
+    photo = patch(text)
+    (colour,) = colours(photo, everywhere(photo))
+    return colour
+
+
+@pytest.mark.parametrize(("shade", "code"), EVERY_SHADE)
+def test_every_shade_is_said_of_its_own_colours_and_their_hex_is_exact(shade: str, code: str) -> None:
+    colour = only(code)
+    assert (colour.shade, colour.hex, colour.share) == (shade, f"#{code}", 1.0)
+
+
+def test_no_shade_is_called_as_a_name() -> None:
+    assert not set(SHADES) & set(PROTOTYPES)
+
+
+@pytest.mark.parametrize(("text", "name", "shade"), [
+    ("#800020", "red", "burgundy"), ("#808000", "green", "olive"), ("#008080", "turquoise", "teal"),
+    ("#c3b091", "beige", "khaki"), ("#fffff0", "white", "ivory"), ("#36454f", "gray", "charcoal"),
+    ("#d4af37", "yellow", "gold tone"), ("#c0c0c0", "gray", "silver tone"), ("#d2b48c", "beige", "tan"),
+    ("#ffffff", "white", None), ("#ff0000", "red", None), ("#0000ff", "blue", None), ("#000000", "black", None),
+    ("#ffff00", "yellow", None), ("#808080", "gray", None), ("#000080", "navy", None), ("#800080", "purple", None),
+])  # fmt: skip
+def test_shades_are_those_of_the_web_and_of_shops(text: str, name: str, shade: str | None) -> None:
+    assert (only(text).name, only(text).shade) == (name, shade)
+
+
+@pytest.mark.parametrize("text", ["#6e675a", "#5b5448", "#565c6c", "#8a93a3", "#a59c8e"])
+def test_cloth_that_light_tinges_a_little_is_gray(text: str) -> None:
+    assert only(text).name == "gray"
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3))
+@settings(max_examples=150, deadline=None)
+def test_a_flat_patch_has_its_hex_and_one_name(code: tuple[int, int, int]) -> None:
+    colour = only("#" + bytes(code).hex())
+    assert colour.hex == "#" + bytes(code).hex()
+    assert colour.name in PROTOTYPES
+    assert colour.shade is None or colour.shade in SHADES
+    assert colour.share == 1.0
+
+
+@pytest.mark.parametrize(("text", "name", "shade"), [
+    ("#7e1b30", "red", "burgundy"), ("#1f5a2b", "green", "forest green"), ("#2850c8", "blue", "royal blue"),
+])  # fmt: skip
+def test_shade_stays_under_falling_light_and_glare(text: str, name: str, shade: str) -> None:
+    photo = shaded(text, 0.6)
+    photo[5:12, 5:40] = np.minimum(photo[5:12, 5:40].astype(int) + 150, 255)      # glare on a twentieth
+    first = colours(photo, everywhere(photo))[0]
+    assert (first.name, first.shade) == (name, shade)
+    assert first.share > 0.9
+
+
+def test_a_shade_is_that_of_the_largest_group_of_its_name() -> None:
+    photo = patch("#c3b091", 100, 60)
+    photo[:30] = rgb("#fffdd0")
+    photo[30:45] = rgb("#d2b48c")
+    found = colours(photo, everywhere(photo))
+    assert [colour.shade for colour in found if colour.name == "beige"] in (["khaki"], ["tan"])
+    assert len({colour.name for colour in found}) == len(found)
+
+
+def test_multicolour_is_three_colours_and_none_of_half() -> None:
+    def of(*shares: float) -> bool:
+        return is_multicolour([Colour(name, "#000000", share) for name, share in zip(PROTOTYPES, shares, strict=False)])
+
+    assert of(0.4, 0.3, 0.2)
+    assert not of(0.5, 0.3, 0.2)
+    assert not of(0.45, 0.45)
+    assert not of()
+    photo = patch(PURE["red"], 90, 60)
+    photo[30:60], photo[60:] = rgb(PURE["yellow"]), rgb(PURE["blue"])
+    assert is_multicolour(colours(photo, everywhere(photo)))
+
+
+def coat(*listed: Colour) -> dict[str, object]:
+    return asked.garment("coat") | {"colour": listed[0].name, "colours": [one._asdict() for one in listed]}
+
+
+WARDROBE = [
+    coat(Colour("red", "#800020", 0.9, "burgundy")),
+    coat(Colour("red", "#ff0000", 0.7), Colour("green", "#808000", 0.2, "olive")),
+    coat(Colour("yellow", "#d4af37", 0.4, "gold tone"), Colour("black", "#000000", 0.3), Colour("red", "#ff0000", 0.2)),
+]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_queries_know_shades_and_multicolour(tmp_path: Path, form: str) -> None:
+    folder = asked.write_tags(tmp_path / "tags", [({}, [one]) for one in WARDROBE], form=form)  # type: ignore[arg-type]
+    views = open_views(folder)
+    for text, expected in [
+        ("colour=burgundy", [0]), ("burgundy coat", [0]), ("colour=red", [0, 1]),
+        ("colours=red", [0, 1, 2]), ("red not burgundy", [1]),
+        ("colour=olive", []), ("colours=olive", [1]), ("olive>0.1", [1]), ("olive>0.3", []), ("colour=gold", [2]),
+        ("colour!=burgundy", [1, 2]), ("colours!=olive", [0, 2]), ("multicolour", [2]), ("colour=multicolor", [2]),
+        ("coat not multicolour", [0, 1]), ("colour=teal", []),
+    ]:  # fmt: skip
+        found = views.read(query_sql(views, text)).read_all()
+        assert found["position"].to_pylist() == expected, text
+    with pytest.raises(QueryError, match="without a number"):
+        query_sql(views, "multicolour>0.3")
+
+
+def test_tables_of_before_have_no_shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+
+    from hemline.catalog import tables
+
+    monkeypatch.setattr(tables, "COLOUR", pa.struct([field for field in tables.COLOUR if field.name != "shade"]))
+    older = [{**one, "colours": [{"name": "red", "hex": "#ff0000", "share": 0.9}]} for one in WARDROBE[:1]]
+    views = open_views(asked.write_tags(tmp_path / "tags", [({}, older)]))
+    assert views.read(query_sql(views, "colour=red")).read_all().num_rows == 1
+    with pytest.raises(QueryError, match="tag the photos again"):
+        query_sql(views, "colour=burgundy")
