@@ -1,7 +1,7 @@
 """Whether a score is a probability: of all answers that score 0.8, are eight of ten right?
 
 Scores fall into `BINS` bins of equal width. In each, the mean score is compared with the share that is true; the
-expected calibration error (Naeini et al. 2015, AAAI) is the mean of the differences, weighed by the answers in the bins.
+expected calibration error (Guo et al., 1706.04599) is the mean of the differences, weighed by the answers in the bins.
 
 Shapes: N rows (what labels speak of: a photo or a garment), L labels, P photos, B bootstrap resamples.
 """
@@ -102,7 +102,7 @@ def _sums(scores: Floats, yes: NDArray[np.bool_], photo: NDArray[np.int64], phot
     """(P, BINS, 3) of each photo's answers in each bin: how many, their scores summed, how many are true."""
     place = photo * BINS + np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     sums = [np.bincount(place, weights, photos * BINS) for weights in (np.ones(len(scores)), scores, yes)]
-    return np.stack(sums, axis=1).reshape(photos, BINS, 3)
+    return np.stack(sums, axis=1).reshape(photos, BINS, 3).astype(np.float64)
 
 
 def _of_sums(name: str, sums: Floats, spread: Floats | None = None) -> Calibration:

@@ -13,11 +13,11 @@ from hemline.page import sort_table, svg
 from hemline.report_sections import number
 
 Plain = Mapping[str, Any]
-SIDE, LEFT, TOP, BELOW = 140, 30, 8, 32
+SIDE, LEFT, TOP, BELOW = 140, 40, 8, 32
 """Of a curve's plot, and what lies around it, in units of the picture."""
 
 CHART_STYLE = """
-.main>b{font-size:16px}.short{padding-left:20px;max-width:80ch}.short li{margin-bottom:8px}
+.short{padding-left:20px;max-width:80ch}.short li{margin-bottom:10px}.card h3~h3,.scroll+h3,.beside+h3{margin-top:24px}
 .ci{position:relative;height:14px;min-width:130px;background:rgba(var(--hue),.1);border-radius:3px}
 .ci i{display:block;height:100%;border-radius:3px;background:var(--main);opacity:.75}
 .ci b{position:absolute;top:6px;height:2px;background:var(--ink)}
@@ -29,8 +29,8 @@ CHART_STYLE = """
 .curve{fill:none;stroke:var(--main);stroke-width:2}.chance{stroke:var(--faint);stroke-dasharray:3 4}
 .chosen{fill:var(--rare);stroke:var(--card);stroke-width:1.5}.frame{fill:none;stroke:var(--line)}
 .reach{stroke:var(--main);stroke-width:1.5}.point{fill:var(--main)}.heat{margin:8px 0}
-.three{grid-template-columns:1fr 1fr 1fr}.photos{grid-template-columns:repeat(auto-fill,minmax(min(100%,520px),1fr))}
-.card{min-width:0}.reliable{max-width:340px;flex:1 1 260px}.beside>.reliable+div{flex:2 1 320px;min-width:0}
+.three{grid-template-columns:repeat(3,minmax(0,300px));gap:20px}.photos{grid-template-columns:minmax(0,1fr)}
+.card{min-width:0}.reliable{max-width:290px;flex:1 1 240px}.beside>.reliable+div{flex:2 1 320px;min-width:0}
 @media(max-width:600px){.three{grid-template-columns:1fr 1fr}.three figure:nth-child(3){grid-column:1/-1}
 header{padding-top:28px}h1{font-size:27px}h2{margin-top:40px}.card{padding:14px}
 .list th:first-child,.list td:first-child{min-width:110px}.ci{min-width:80px}}
@@ -117,20 +117,22 @@ def at_threshold(label: Plain) -> str:
     return f"at {number(label['threshold'])} precision {number(label['precision'])}, recall {number(label['recall'])}"
 
 
-def reliability(found: Plain, *, width: int = 210) -> str:
+def reliability(found: Plain, *, width: int = 210, line: bool = True) -> str:
     """A reliability diagram: the share that is true at each score; on the diagonal, scores are probabilities.
 
     Args:
         found: As `Calibration` in plain data.
         width: At most so many pixels.
+        line: Join the bins; where answers are few it says more than they do.
     """
     body = [
         _frame("score", "share that is true"),
         f'<line class="chance" x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}"/>',
     ]
     filled = [one for one in found["bins"] if one["answers"]]
-    path = "M" + "L".join(f"{_x(one['score']):.1f} {_y(one['true']):.1f}" for one in filled)
-    body.append(f'<path class="curve" d="{path}"/>')
+    if line:
+        path = "M" + "L".join(f"{_x(one['score']):.1f} {_y(one['true']):.1f}" for one in filled)
+        body.append(f'<path class="curve" d="{path}"/>')
     most = max(one["answers"] for one in filled)
     for one in filled:
         x, y = _x(one["score"]), _y(one["true"])
@@ -139,10 +141,8 @@ def reliability(found: Plain, *, width: int = 210) -> str:
             said += f" ({one['true_low']:.3f} to {one['true_high']:.3f})"
             ends = f'y1="{_y(one["true_low"]):.1f}" y2="{_y(one["true_high"]):.1f}"'
             body.append(f'<line class="reach" x1="{x:.1f}" x2="{x:.1f}" {ends}/>')
-        radius = 1.5 + 3 * (one["answers"] / most) ** 0.25
-        body.append(
-            f'<circle class="point" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{said}</title></circle>'
-        )
+        radius = 1.5 + 4 * (one["answers"] / most) ** 0.5
+        body.append(f'<circle class="point" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{said}</title></circle>')
     title = f"Reliability of {found['name']}: expected calibration error {number(found['error'])}"
     return svg(LEFT + SIDE + 8, TOP + SIDE + BELOW, title, "".join(body), width=width)
 

@@ -49,23 +49,24 @@ def sections(figures: Plain) -> dict[str, str]:
     return {
         "sources": _sources(figures),
         "classes": section(
-            "classes", "Class by class", "The thin line is the 95 % interval; the mark is what scores without looking. "
+            "classes", "Class by class", "The thin line is the 95 % interval, the mark what scores without looking. "
             "Click a heading to sort.", _classes, "{}: no class and no label can be scored."),
         "confusion": section(
             "confusion", "What is taken for what", "Each row is what a pixel truly is, each column what it was answered "
             "as; rows sum to 100 %. The diagonal is right. Point at a cell for its pixels.", _confusion,
             "{}: no pixel's class is known, so there is no confusion."),
         "curves": section(
-            "curves", "Precision and recall", "Precision: the share of answers that is right; recall: the share of what "
-            "is true that is answered. A lower threshold moves right along the curve; the dot is the threshold in use, "
-            "the dashed line is chance.", _curves, "{}: no label is known both yes and no, so there are no curves."),
+            "curves", "Precision and recall", "Precision: the share of answers that is right; recall: the share of "
+            "what is true that is answered. A lower threshold moves right along the curve; the dot is the threshold in "
+            "use, the dashed line is chance.", _curves,
+            "{}: no label is known both yes and no, so there are no curves."),
         "calibration": section(
-            "calibration", "Are scores probabilities?", "On the dashed diagonal, of answers that score 0.8, eight of ten "
-            "are true; below it, the weights are too sure. Larger dots are more answers.", _calibration,
+            "calibration", "Are scores probabilities?", "On the dashed diagonal, of answers that score 0.8, eight of "
+            "ten are true; below it, the weights are too sure. Larger dots are more answers.", _calibration,
             "{}: no label is known both yes and no, so there is no calibration."),
         "sizes": section(
-            "sizes", "By garment size", "A garment is all that a photo's truth shows of one class; its size is its share "
-            "of the photo's known pixels. IoU is that of each garment in its photo alone, found is an IoU of "
+            "sizes", "By garment size", "A garment is all that a photo's truth shows of one class; its size is its "
+            "share of the photo's known pixels. IoU is that of each garment in its photo alone, found is an IoU of "
             f"{FOUND:g} or more. What is drawn where there is nothing has no true size, and lowers no row.", _sizes,
             "{}: no map of classes shows a garment, so there is no size to sort by."),
         "tables": f"<section id='tables'><h2>All tables</h2>{report_sections(figures['report'])}"
@@ -81,10 +82,11 @@ def terms(figures: Plain, shown: int) -> str:
         figures: As `hemline.evaluation_figures` gives them.
         shown: Photos that the page holds.
     """
-    rows = [[part["name"], f"{part['photos']:,}", part.get("terms") or "not stated"] for part in figures["report"]["sets"]]
+    sets = figures["report"]["sets"]
+    rows = [[part["name"], f"{part['photos']:,}", part.get("terms") or "not stated"] for part in sets]
     said = (
-        f"This page holds {shown:,} photos of the sets below, some of people: whoever has the file has them. Pass it on "
-        "only as the terms of the sets allow." if shown else "This page holds no photo."
+        f"This page holds {shown:,} photos of the sets below, which may show people: whoever has the file has them. "
+        "Pass it on only as the terms of the sets allow." if shown else "This page holds no photo."
     )  # fmt: skip
     body = _rows("photos measured", ("data", "photos", "terms"), rows)
     if figures["license"]:
@@ -98,8 +100,8 @@ def _rows(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table class="list words"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll"><table class="list words"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -109,13 +111,12 @@ def _rows(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 def _sources(figures: Plain) -> str:
     sets = figures["report"]["sets"]
     names = list(dict.fromkeys(name for part in sets for name in main_figures(part)))
-    rows = []
-    for part in sets:
-        found = main_figures(part)
-        cells = [f"{number(found[name]['value'])}{interval(found[name])}" if name in found else "-" for name in names]
-        rows.append([part["name"], f"{part['photos']:,}", *cells])
-    said = "Sets know different things, and each is scored by what it knows: compare down a column with care."
-    body = _rows("main figures, with 95 % intervals", ("data", "photos", *names), rows)
+    rows = [["photos", *(f"{part['photos']:,}" for part in sets)]]
+    for name in names:
+        found = [main_figures(part).get(name) for part in sets]
+        rows.append([name, *(f"{number(x['value'])}{interval(x)}" if x else "-" for x in found)])
+    said = "Sets know different things, and each is scored by what it knows: compare across a row with care."
+    body = _rows("main figures, with 95 % intervals", ("figure", *(part["name"] for part in sets)), rows)
     shared = _shared_labels(sets)
     if shared:
         body += "<h3>Labels that several sets know</h3>" + _rows(
@@ -125,7 +126,10 @@ def _sources(figures: Plain) -> str:
         body += "<p class='said'>No label is scored in more than one set.</p>"
     else:
         body += "<p class='said'>One set was measured, so there is nothing to compare it with.</p>"
-    return f"<section id='sources'><h2>By data source</h2><p class='said'>{said}</p><div class='card'>{body}</div></section>"
+    return (
+        f"<section id='sources'><h2>By data source</h2><p class='said'>{said}</p><div class='card'>{body}</div>"
+        "</section>"
+    )
 
 
 def _shared_labels(sets: Sequence[Plain]) -> list[list[str]]:
@@ -154,7 +158,10 @@ def _classes(part: Plain, more: Plain) -> str:
     if categories := (part.get("instances") or {}).get("categories"):
         masked = any(c["mask"] is not None for c in categories)
         rows = [Bar(c["name"], c["mask" if masked else "box"], None, None, c["prior"], c["drawn"]) for c in categories]
-        said = f"Average precision of {'masks' if masked else 'boxes'}; no interval is measured of it. Prior: the same in every photo."
+        said = (
+            f"Average precision of {'masks' if masked else 'boxes'}; no interval is measured of it. Prior: the same "
+            "answer in every photo."
+        )
         cards.append(card(f"{part['name']}: garments one by one", said, bars("AP", rows, "drawn", "prior")))
     for key, what in KINDS.items():
         if labels := part.get(key):
@@ -235,20 +242,21 @@ def _calibration(part: Plain, more: Plain) -> str:
             continue
         overall, labels = found["overall"], {one["name"]: one for one in found["labels"]}
         said = (
-            f"Expected calibration error {number(overall['error'])} over {overall['known']:,} answers: the mean difference "
-            "of score and share that is true, in ten bins of equal width; each answer of each label counts alike."
+            f"Expected calibration error {number(overall['error'])} over {overall['known']:,} answers: the mean "
+            "difference of score and share that is true, in ten bins of equal width; each answer of each label counts "
+            "alike."
         )
         said += " Garments that were not found have no score and do not count." if key == "garments" else ""
         body = (
-            f'<div class="beside"><div class="reliable">{reliability(overall, width=340)}</div>'
+            f'<div class="beside"><div class="reliable">{reliability(overall, width=290)}</div>'
             f"<div>{_rows('overall', BIN_HEADS, _bin_rows(overall))}</div></div>"
         )
         worst = found["worst"][:WORST]
         if worst:
             pictures = "".join(
-                f"<figure><figcaption><b>{escape(name)}</b><br>error {number(labels[name]['error'])}; "
-                f"{labels[name]['positives']:,} of {labels[name]['known']:,}</figcaption>{reliability(labels[name])}</figure>"
-                for name in worst
+                f"<figure><figcaption><b>{escape(name)}</b><br>error {number(one['error'])}; "
+                f"{one['positives']:,} of {one['known']:,}</figcaption>{reliability(one, line=False)}</figure>"
+                for name, one in zip(worst, map(labels.__getitem__, worst), strict=True)
             )
             rows = [[name, *row] for name in worst for row in _bin_rows(labels[name])]
             body += (
@@ -282,12 +290,11 @@ def _bin_rows(found: Plain) -> list[list[str]]:
 def _sizes(part: Plain, more: Plain) -> str:
     if not more["sizes"]:
         return ""
-    between = {size: f"{low:.0%} to {high:.0%}" for size, low, high in zip(SIZES, EDGES, EDGES[1:], strict=True)}
+    between = {size: f"{low:.0%} to {high:.0%}" for size, low, high in zip(SIZES, EDGES[:-1], EDGES[1:], strict=True)}
     bodies = []
     for key, what in (("iou", "mean IoU"), ("found", "share found")):
-        rows = [_bar_of(f"{x['size']} ({between[x['size']]})", x[key] | {"trivial": None}, x["garments"])
-                for x in more["sizes"]]  # fmt: skip
-        bodies.append(bars(what, rows, "garments"))
+        rows = [_bar_of(f"{x['size']} ({between[x['size']]})", x[key], x["garments"]) for x in more["sizes"]]
+        bodies.append(bars(what, rows, "garments", "all background"))
     photos = "; ".join(f"{x['size']} ones in {x['photos']:,} photos" for x in more["sizes"])
     return card(part["name"], f"{photos}.", "".join(bodies))
 

@@ -14,7 +14,8 @@ from hemline.page import card, tiles
 from hemline.report_sections import number
 
 Plain = Mapping[str, Any]
-FEW = 50
+KINDS = {"labels": "Labels of the photo", "garments": "Attributes of garments"}
+FEW = 200
 """Photos of a set below which its intervals are called wide."""
 NAMED = 3
 """Classes and labels that are named, of the best and of the worst."""
@@ -33,14 +34,21 @@ def summary(figures: Plain) -> str:
     sizes = {part["photos"] for part in report["sets"]}
     wide = " With few photos the intervals are wide." if min(sizes, default=0) < FEW else ""
     intro = (
-        f"{side} All figures run from 0 to 1, and 1 is perfect, but for calibration errors, where 0 is. The interval in "
-        f"brackets is where the figure would fall, 95 times of 100, with other photos of the same kind.{wide}"
+        f"{side} All figures run from 0 to 1, and 1 is perfect, but for calibration errors, where 0 is. The interval "
+        f"in brackets is where the figure would fall, 95 times of 100, with other photos of the same kind.{wide}"
     )
     parts = [f"<p>{escape(intro)}</p>"]
     for part, more in zip(report["sets"], figures["sets"], strict=True):
-        sentences = [*_masks(part), *_sizes(more), *_instances(part), *_labels(part), *_calibration(more),
-                     *_targets(part)]  # fmt: skip
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        topics = {
+            "Masks": [*_masks(part), *_sizes(more)],
+            "Garments one by one": _instances(part),
+            **{name: [*_labels(part, key), *_calibration(more, key)] for key, name in KINDS.items()},
+            "What it is judged by": _targets(part),
+        }
+        items = "".join(
+            f"<li><b>{name}.</b> {escape(' '.join(said))}</li>" for name, sentences in topics.items()
+            if (said := list(sentences))
+        )  # fmt: skip
         body = f"{tiles(_tiles(part))}<ul class='short'>{items}</ul>" if items else "<p>Nothing could be scored.</p>"
         parts.append(card(part["name"], f"{part['photos']:,} photos", body))
     return "".join(parts)
@@ -71,11 +79,11 @@ def interval(figure: Plain) -> str:
 
 
 def _tiles(part: Plain) -> list[tuple[str, str, str]]:
-    return [
-        (name, number(figure["value"]), f"{interval(figure).strip(' ()')}; without looking {number(figure['trivial'])}"
-         .removeprefix("; "))
-        for name, figure in main_figures(part).items()
-    ]  # fmt: skip
+    found = []
+    for name, figure in main_figures(part).items():
+        said = [interval(figure).strip(" ()"), f"without looking {number(figure['trivial'])}"]
+        found.append((name, number(figure["value"]), "; ".join(words for words in said if words)))
+    return found
 
 
 def _masks(part: Plain) -> Iterator[str]:
@@ -84,21 +92,21 @@ def _masks(part: Plain) -> Iterator[str]:
         return
     accuracy, worn, iou = (masks[key] for key in ("pixel_accuracy", "foreground_accuracy", "mean_iou"))
     yield (
-        f"Masks: {_share(accuracy)} of the pixels get the right class; calling everything background would get "
+        f"{_share(accuracy)} of the pixels get the right class; calling everything background would get "
         f"{_percent(accuracy['trivial'])}. Of the pixels that are not background, {_share(worn)} do."
     )
     yield (
         f"What is drawn and what is true overlap by {number(iou['value'])}{interval(iou)} on the mean of "
         f"{len(masks['classes'])} classes (mean IoU: the pixels in both, divided by those in either)."
     )
-    often = [c for c in masks["classes"] if c["photos"] >= FREQUENT]
+    often = [c for c in masks["classes"][1:] if c["photos"] >= FREQUENT]
     if said := _ends(often, lambda c: c["iou"]["value"], "IoU"):
         yield f"Among the classes in {FREQUENT} photos or more, {said}."
 
 
 def _sizes(more: Plain) -> Iterator[str]:
     if len(sizes := more["sizes"]) > 1:
-        said = ", ".join(f"{size['size']} ones {number(size['iou']['value'])}{interval(size['iou'])}" for size in sizes)
+        said = ", ".join(f"{x['size']} ones {number(x['iou']['value'])}{interval(x['iou'])}" for x in sizes)
         yield f"By size: {said} (mean IoU of the garments of a photo)."
 
 
@@ -107,7 +115,7 @@ def _instances(part: Plain) -> Iterator[str]:
     if not found:
         return
     scores = {score["name"]: score for score in found["scores"]}
-    said = f"Garments one by one: {found['drawn']:,} are drawn, {found['found']:,} answers were given"
+    said = f"{found['drawn']:,} are drawn, {found['found']:,} answers were given"
     if best := scores.get("mask.ap") or scores.get("box.ap"):
         kind = best["name"].partition(".")[0]
         said += f"; the average precision of {kind}s is {number(best['value'])}"
@@ -115,43 +123,41 @@ def _instances(part: Plain) -> Iterator[str]:
     yield f"{said}."
     if f1 := scores.get("mask.f1"):
         yield (
-            f"Of what passes the thresholds, F1 is {number(f1['value'])}: the balance of garments found and answers that "
-            "are right."
+            f"Of what passes the thresholds, F1 is {number(f1['value'])}: the balance of garments found and answers "
+            "that are right."
         )
 
 
-def _labels(part: Plain) -> Iterator[str]:
-    for key, what in (("labels", "Labels of the photo"), ("garments", "Attributes of garments")):
-        if not (labels := part.get(key)) or not labels["labels"]:
-            continue
-        ap = labels["mean_average_precision"]
-        yield (
-            f"{what}: with the surest answers first, the right ones come early with an average precision of "
-            f"{number(ap['value'])}{interval(ap)}, the mean of {len(labels['labels'])} labels; in an order by chance it "
-            f"is {number(ap['trivial'])}."
-        )
-        often = [label for label in labels["labels"] if label["positives"] >= FREQUENT]
-        if said := _ends(often, lambda label: label["average_precision"]["value"], "AP"):
-            yield f"Among those with {FREQUENT} yes or more, {said}."
+def _labels(part: Plain, key: str) -> Iterator[str]:
+    if not (labels := part.get(key)) or not labels["labels"]:
+        return
+    ap = labels["mean_average_precision"]
+    yield (
+        f"With the surest answers first, the right ones come early with an average precision of {number(ap['value'])}"
+        f"{interval(ap)}, the mean of {len(labels['labels'])} labels; in an order by chance it is "
+        f"{number(ap['trivial'])}."
+    )
+    often = [label for label in labels["labels"] if label["positives"] >= FREQUENT]
+    if said := _ends(often, lambda label: label["average_precision"]["value"], "AP"):
+        yield f"Among those with {FREQUENT} yes or more, {said}."
 
 
-def _calibration(more: Plain) -> Iterator[str]:
-    for key, what in (("labels", "labels"), ("garments", "attributes of garments")):
-        found = (more[key] or {}).get("calibration")
-        if not found:
-            continue
-        overall = found["overall"]
-        said = (
-            f"Scores of {what} as probabilities: they differ from the share that is true by {number(overall['error'])} "
-            "on average (expected calibration error)"
+def _calibration(more: Plain, key: str) -> Iterator[str]:
+    found = (more[key] or {}).get("calibration")
+    if not found:
+        return
+    overall = found["overall"]
+    said = (
+        f"Taken as probabilities, scores differ from the share that is true by {number(overall['error'])} on average "
+        "(expected calibration error)"
+    )
+    top = overall["bins"][-1]
+    if top["answers"]:
+        said += (
+            f"; of the {top['answers']:,} answers with a score of 0.9 or more, {_percent(top['true'])} are true, and "
+            f"{_percent(top['score'])} should be"
         )
-        top = overall["bins"][-1]
-        if top["answers"]:
-            said += (
-                f"; of the {top['answers']:,} answers with a score of 0.9 or more, {_percent(top['true'])} are true, and "
-                f"{_percent(top['score'])} should be"
-            )
-        yield f"{said}."
+    yield f"{said}."
 
 
 def _targets(part: Plain) -> Iterator[str]:
@@ -159,8 +165,7 @@ def _targets(part: Plain) -> Iterator[str]:
         figure = target["score"]
         met = "no figure" if figure["value"] is None else "met" if figure["value"] >= target["wanted"] else "not met"
         yield (
-            f"Judged by: {target['what']}: {number(figure['value'])}{interval(figure)}; wanted {number(target['wanted'])}"
-            f" ({met})."
+            f"{target['what']}: {number(figure['value'])}{interval(figure)}; wanted {number(target['wanted'])} ({met})."
         )
 
 

@@ -180,10 +180,7 @@ def _figure(what: str, sample: Sample, things: Sequence[Thing], scores: Sequence
     listed = f"<ol>{items}</ol>" if things else nothing
     count = "1 garment" if len(things) == 1 else f"{len(things)} garments"
     alt = f"{what} drawn on {sample.key}: {count}, listed below"
-    text = (
-        f"<figure>{_img(picture, size, alt)}"
-        f"<figcaption><b>{what}</b>{listed}{words}</figcaption></figure>"
-    )
+    text = f"<figure>{_img(picture, size, alt)}<figcaption><b>{what}</b>{listed}{words}</figcaption></figure>"
     return text, len(picture)
 
 
