@@ -52,8 +52,8 @@ def sections(figures: Plain) -> dict[str, str]:
             "classes", "Class by class", "The thin line is the 95 % interval, the mark what scores without looking. "
             "Click a heading to sort.", _classes, "{}: no class and no label can be scored."),
         "confusion": section(
-            "confusion", "What is taken for what", "Each row is what a pixel truly is, each column what it was answered "
-            "as; rows sum to 100 %. The diagonal is right. Point at a cell for its pixels.", _confusion,
+            "confusion", "What is taken for what", "Each row is what a pixel truly is, each column what it was "
+            "answered as; rows sum to 100 %. The diagonal is right. Point at a cell for its pixels.", _confusion,
             "{}: no pixel's class is known, so there is no confusion."),
         "curves": section(
             "curves", "Precision and recall", "Precision: the share of answers that is right; recall: the share of "
