@@ -1,7 +1,6 @@
 """`evaluate --report`: the page says what the evaluation found, for every kind of it, and holds all that it needs."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -38,29 +37,35 @@ class LabelsOnly(Toy):
         super().__init__(samples)
 
 
-@pytest.fixture
-def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def evaluated(
+    folder: Path, *sets: str, runtime: Any = None, about: dict[str, Any] | None = None, **options: Any
+) -> Any:
     """Evaluates the toy sets; returns the report, figures.json and the page, which has been checked."""
-    monkeypatch.setitem(DATASETS, "toy", lambda path, space: Toy(many()))
-    monkeypatch.setitem(DATASETS, "words", lambda path, space: LabelsOnly())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "toy", lambda path, space: Toy(many()))
+        patch.setitem(DATASETS, "words", lambda path, space: LabelsOnly())
+        for name in ("open_runtime", "open_finder"):
+            patch.setattr(f"hemline.tagger.{name}", lambda *_, **__: runtime or Oracle(right))
+        weights = write_weights(folder / "toy.safetensors", metadata(**(about or {})))
+        page = folder / "new" / "page"
+        asked = {"transplant": False, "instances": False} | options
+        report = evaluate(weights, dict.fromkeys(sets), split="all", page=page, **asked)
+    assert sorted(file.name for file in page.iterdir()) == [FIGURES, PAGE]
+    text = (page / PAGE).read_text(encoding="utf-8")
+    return report, json.loads((page / FIGURES).read_text(encoding="utf-8")), Checked(text), text
 
-    def run(*sets: str, runtime: Any = None, about: dict[str, Any] | None = None, **options: Any) -> Any:
-        monkeypatch.setattr("hemline.tagger.open_runtime", lambda *_, **__: runtime or Oracle(right))
-        weights = write_weights(tmp_path / "toy.safetensors", metadata(**(about or {})))
-        folder = tmp_path / "new" / "page"
-        report = evaluate(weights, dict.fromkeys(sets), split="all", page=folder, **options)
-        assert sorted(os.listdir(folder)) == [FIGURES, PAGE]
-        text = (folder / PAGE).read_text(encoding="utf-8")
-        return report, json.loads((folder / FIGURES).read_text(encoding="utf-8")), Checked(text), text
 
-    return run
+@pytest.fixture(scope="module")
+def of_toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Of one set with masks and labels."""
+    return evaluated(tmp_path_factory.mktemp("toy"), "toy")
 
 
 # -- the figures are those of the evaluation ---------------------------------------------------------------------------
 
 
-def test_the_page_says_what_was_measured(measured: Any) -> None:
-    report, figures, page, text = measured("toy", transplant=False)
+def test_the_page_says_what_was_measured(of_toy: Any) -> None:
+    report, figures, page, text = of_toy
     assert figures["report"] == json.loads(json.dumps(report.to_dict()))
     (part,) = report.sets
     for figure in (part.masks.mean_iou, part.masks.pixel_accuracy, part.labels.mean_average_precision):
@@ -80,8 +85,8 @@ def test_the_page_says_what_was_measured(measured: Any) -> None:
     )
 
 
-def test_the_curves_hold_the_thresholds_of_the_report(measured: Any) -> None:
-    report, figures, *_ = measured("toy", transplant=False)
+def test_the_curves_hold_the_thresholds_of_the_report(of_toy: Any) -> None:
+    report, figures, *_ = of_toy
     labels = {label.name: label for label in report.sets[0].labels.labels}
     curves = {one["name"]: one["points"] for one in figures["sets"][0]["labels"]["curves"]}
     assert set(curves) == set(labels)
@@ -94,9 +99,9 @@ def test_the_curves_hold_the_thresholds_of_the_report(measured: Any) -> None:
         assert area == pytest.approx(labels[name].average_precision.value, abs=1e-4)
 
 
-def test_what_is_confused_is_a_share_of_the_truth(measured: Any) -> None:
-    blind = Oracle(right, blind=(1,))                            # shoes are answered as background
-    report, _, page, text = measured("toy", runtime=blind, transplant=False)
+def test_what_is_confused_is_a_share_of_the_truth(tmp_path: Path) -> None:
+    blind = Oracle(right, blind=(1,))  # shoes are answered as background
+    report, _, page, text = evaluated(tmp_path, "toy", runtime=blind)
     confusion = np.array(report.sets[0].masks.confusion)
     total = confusion[2].sum()
     assert confusion[2, 0] == total > 0
@@ -104,8 +109,8 @@ def test_what_is_confused_is_a_share_of_the_truth(measured: Any) -> None:
     assert "shoe for background (100%)" in page.text
 
 
-def test_photos_are_shown_beside_truth_and_answer_and_said_to_be(measured: Any) -> None:
-    _, _, page, text = measured("toy", transplant=False)
+def test_photos_are_shown_beside_truth_and_answer_and_said_to_be(of_toy: Any) -> None:
+    _, _, page, text = of_toy
     assert 2 <= text.count("<article") <= WORST + BEST
     assert text.count("<img") == 3 * text.count("<article")
     assert f"This page holds {text.count('<article')} photos of the sets below" in page.text
@@ -118,8 +123,8 @@ def test_photos_are_shown_beside_truth_and_answer_and_said_to_be(measured: Any) 
 # -- every kind of evaluation ------------------------------------------------------------------------------------------
 
 
-def test_several_sets_stand_side_by_side(measured: Any) -> None:
-    report, figures, page, text = measured("toy", "words", transplant=False, soft=True)
+def test_several_sets_stand_side_by_side(tmp_path: Path) -> None:
+    report, figures, page, text = evaluated(tmp_path, "toy", "words", soft=True)
     assert len(report.sets) == len(figures["sets"]) == 2
     assert "words: no pixel's class is known, so there is no confusion." in page.text
     assert "Labels that several sets know" in page.text
@@ -128,8 +133,8 @@ def test_several_sets_stand_side_by_side(measured: Any) -> None:
     assert EVIL in page.text, "the terms of a set are said as they are"
 
 
-def test_sets_without_drawings_have_no_masks_and_say_so(measured: Any) -> None:
-    _, figures, page, text = measured("words", transplant=False)
+def test_sets_without_drawings_have_no_masks_and_say_so(tmp_path: Path) -> None:
+    _, figures, page, text = evaluated(tmp_path, "words")
     assert figures["sets"][0]["sizes"] == []
     assert "words: no map of classes shows a garment" in page.text
     assert "One set was measured" in page.text
@@ -137,17 +142,16 @@ def test_sets_without_drawings_have_no_masks_and_say_so(measured: Any) -> None:
     assert "label AP" in page.text
 
 
-def test_networks_that_find_instances(measured: Any) -> None:
-    report, _, page, _ = measured("toy", runtime=Finding(perfect), about={"finds": "instances"})
+def test_networks_that_find_instances(tmp_path: Path) -> None:
+    report, _, page, _ = evaluated(tmp_path, "toy", runtime=Finding(perfect), about={"finds": "instances"},
+                                   transplant=True, instances=True)  # fmt: skip
     ap = report.sets[0].instances.summary()["mask.ap"]
     assert f"the average precision of masks is {ap:.3f}" in page.text
     assert "Transplant" in page.text, "why garments are not repainted is in the tables"
 
 
-def test_exclusive_masks_and_no_instances(measured: Any) -> None:
-    report, _, page, _ = measured(
-        "toy", about={"recipe": {"masks": "exclusive"}}, transplant=False, instances=False
-    )
+def test_exclusive_masks_without_instances(tmp_path: Path) -> None:
+    report, _, page, _ = evaluated(tmp_path, "toy", about={"recipe": {"masks": "exclusive"}})
     assert f"{report.sets[0].masks.mean_iou.value:.3f}" in page.text
     assert "Garments one by one" not in page.text
 
@@ -175,8 +179,8 @@ def test_a_file_of_predictions_has_a_page_without_photos(tmp_path: Path) -> None
 # -- limits and mishaps ------------------------------------------------------------------------------------------------
 
 
-def test_hostile_names_stay_text_and_many_classes_are_cut(measured: Any) -> None:
-    _, figures, *_ = measured("toy", transplant=False)
+def test_hostile_names_stay_text_and_many_classes_are_cut(of_toy: Any) -> None:
+    _, figures, *_ = of_toy
     plain = json.loads(json.dumps(figures).replace("coat", EVIL.replace('"', '\\"')).replace("winter", "w</svg>"))
     (part,), (more,) = plain["report"]["sets"], plain["sets"]
     part["name"], plain["report"]["weights"], plain["license"]["weights"] = EVIL, EVIL, EVIL
@@ -194,16 +198,16 @@ def test_hostile_names_stay_text_and_many_classes_are_cut(measured: Any) -> None
     assert f"{MOST_CURVES} of {MOST_CURVES + 5} labels" in page.text
 
 
-def test_a_label_that_is_never_answered_has_no_dot(measured: Any) -> None:
-    _, _, page, text = measured("toy", transplant=False, about={"label_thresholds": (1.0,) * 6})
+def test_a_label_that_is_never_answered_has_no_dot(tmp_path: Path) -> None:
+    _, _, page, text = evaluated(tmp_path, "toy", about={"label_thresholds": (1.0,) * 6})
     assert "never answered" in " ".join(page.said)
     assert 'class="chosen"' not in text
 
 
-def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(measured: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     def never(number: int) -> Any:
         raise AssertionError(number)
 
     (tmp_path / "new").write_text("a file")
     with pytest.raises(UnwritableError, match="cannot be made"):
-        measured("toy", runtime=Oracle(never))
+        evaluated(tmp_path, "toy", runtime=Oracle(never))

@@ -313,6 +313,8 @@ def evaluate(
             if protocol is not None and part.soft is None:
                 console.note(f"{part.name}: no pixel's class is known here, so {protocol.value} has no scores")
         console.plain_json(report.to_dict()) if as_json else console.show_report(report)
+        if page is not None:
+            console.note(f"the page is {page / 'index.html'}")
 
 
 @app.command()
