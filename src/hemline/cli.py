@@ -261,6 +261,10 @@ def evaluate(
             "probabilities without a threshold, at 256 x 256, over batches of 8 photos, background included."
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Also write a page to read, which holds some of the photos."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=FLAG, help="Print the figures as JSON, nothing else.")
     ] = False,
@@ -272,6 +276,7 @@ def evaluate(
     with clean_exit(), needs_train("evaluate"):
         from hemline import console
         from hemline.evaluate import evaluate as measure
+        from hemline.evaluate_page import write_predictions_page
         from hemline.predictions import score_predictions
         from hemline.report import instance_tables
         from hemline.runtime import weights_file
@@ -285,6 +290,8 @@ def evaluate(
                     "weights: a file of predictions is scored as it is"
                 )
             found = score_predictions(predictions, sets, split.value)
+            if page is not None:
+                write_predictions_page(page, found, predictions)
             console.plain_json(found.to_dict()) if as_json else console.show_tables(instance_tables(found))
             return
         if weights is None or predictions is not None:
@@ -301,12 +308,15 @@ def evaluate(
                 transplant=not no_transplant,
                 instances=not no_instances,
                 soft=protocol is not None,
+                page=page,
                 progress=counter,
             )
         for part in report.sets:
             if protocol is not None and part.soft is None:
                 console.note(f"{part.name}: no pixel's class is known here, so {protocol.value} has no scores")
         console.plain_json(report.to_dict()) if as_json else console.show_report(report)
+        if page is not None:
+            console.note(f"the page is {page / 'index.html'}")
 
 
 @app.command()

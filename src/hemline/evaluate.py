@@ -76,6 +76,7 @@ def evaluate(
     transplant: bool = True,
     instances: bool = True,
     soft: bool = False,
+    page: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Measure weights on labelled photos.
@@ -94,6 +95,7 @@ def evaluate(
             of all the rest. Weights that find instances are not measured so.
         instances: Score garments one by one, too; of weights that draw classes, connected parts of their masks.
         soft: Also score by soft IoU and F1, as clothing-segmentation does; see `hemline.soft_scores`.
+        page: A folder, made if it is missing, for the page and the figures of `hemline.evaluate_page`.
         progress: Told how far it is.
 
     Raises:
@@ -103,8 +105,13 @@ def evaluate(
         LabelError: a dataset's words are not explained in the label space of the weights.
         WeightsError: the weights are missing or damaged.
         DeviceError: the runtime or device is not here.
+        UnwritableError: nothing can be written to `page`.
     """
+    from hemline.evaluate_page import check_folder, write_page  # here, for it answers photos by what stands below
+
     _check(data, split, batch_size, limit)
+    if page is not None:
+        check_folder(page)
     metadata = read_metadata(weights)
     metadata = replace(metadata, labels=with_teaching(metadata))
     finds = metadata.finds == "instances"
@@ -131,7 +138,10 @@ def evaluate(
         for (name, dataset, indices), test in zip(sets, tests, strict=True)
     ]  # fmt: skip
     chosen = instance_thresholds_of(tallies, metadata)
-    return _report(tallies, metadata, chosen, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
+    report = _report(tallies, metadata, chosen, tagger.runtime.name, tagger.runtime.device, flip=flip, split=split)
+    if page is not None:
+        write_page(page, weights, report, tallies, [(part, photos) for _, part, photos in sets], answer, metadata)
+    return report
 
 
 def score_network(

@@ -194,6 +194,10 @@ class MaskScores:
             total[pairs] += pixels
         return total.reshape(len(self.classes), -1)
 
+    def sums(self) -> tuple[Floats, Floats, Floats]:
+        """(P, C) pixels of each photo so far: right, in the truth, in the prediction."""
+        return self._sums(self._photos)
+
     def _sums(self, photos: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> tuple[Floats, Floats, Floats]:
         """(P, C) pixels each: right, in the truth, in the prediction."""
         num = len(self.classes)

@@ -63,7 +63,13 @@ def extremes(scores: Mapping[str, float], worst: int, best: int) -> Chosen:
 
 
 def photo_answers(
-    report: Report, sources: Sequence[Source], answer: Answerer, metadata: Metadata, *, after: str = ""
+    report: Report,
+    sources: Sequence[Source],
+    answer: Answerer,
+    metadata: Metadata,
+    *,
+    after: str = "",
+    plain: bool = False,
 ) -> str:
     """A `section` with the worst and the best answers to the photos of a report; empty where none has a score.
 
@@ -73,6 +79,7 @@ def photo_answers(
         answer: What is measured there.
         metadata: Label space, canvas, and the thresholds that answers are read by.
         after: What the heading adds: `after epoch 3`.
+        plain: Show the photo as it is, too.
     """
     measured = [source for source in sources if source.held_out]
     scored = sum(bool(part.photo_scores) for part in report.sets)
@@ -85,7 +92,7 @@ def photo_answers(
         position = {source.dataset.keys[index]: index for index in source.held_out}
         indices, shown = [position[key] for key in keys], {}
         for sample, answered in answered_photos(source.dataset, answer, metadata, indices, 2):
-            article, size = _article(sample, answered, part, metadata)
+            article, size = _article(sample, answered, part, metadata, plain=plain)
             if (left := left - size) >= 0:
                 shown[sample.key] = article
         for what, group in zip(Chosen._fields, chosen, strict=True):
@@ -119,7 +126,9 @@ def _score_name(part: SetReport) -> str:
     return "mean IoU" if part.masks else "label AP"
 
 
-def _article(sample: Sample, answered: Answered, part: SetReport, metadata: Metadata) -> tuple[str, int]:
+def _article(
+    sample: Sample, answered: Answered, part: SetReport, metadata: Metadata, *, plain: bool
+) -> tuple[str, int]:
     """One photo as markup, and the bytes of its pictures."""
     space = metadata.labels
     shown = {category.name for category in space.categories if category.shown}
@@ -133,10 +142,12 @@ def _article(sample: Sample, answered: Answered, part: SetReport, metadata: Meta
                 _words(f"{label.label} {label.score:.2f}" for label in result.labels)),
         _figure("Truth", sample, truth, [""] * len(truth), _truth_words(sample, answered, part, metadata)),
     ]  # fmt: skip
+    if plain:
+        pictures = [_photo(blank), *pictures[::-1]]      # photo, truth, answer
     score = part.photo_scores[sample.key]
     markup = (
         f'<article class="card"><h4>{escape(sample.key)} <b>{_score_name(part)} {score:.3f}</b></h4>'
-        f'<div class="two">{"".join(text for text, _ in pictures)}</div></article>'
+        f'<div class="two{" three" if plain else ""}">{"".join(text for text, _ in pictures)}</div></article>'
     )
     return markup, sum(size for _, size in pictures)
 
@@ -169,12 +180,23 @@ def _figure(what: str, sample: Sample, things: Sequence[Thing], scores: Sequence
     listed = f"<ol>{items}</ol>" if things else nothing
     count = "1 garment" if len(things) == 1 else f"{len(things)} garments"
     alt = f"{what} drawn on {sample.key}: {count}, listed below"
-    text = (
-        f'<figure><img loading="lazy" alt="{escape(alt)}" width="{size[0]}" height="{size[1]}" '
-        f'src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">'
-        f"<figcaption><b>{what}</b>{listed}{words}</figcaption></figure>"
-    )
+    text = f"<figure>{_img(picture, size, alt)}<figcaption><b>{what}</b>{listed}{words}</figcaption></figure>"
     return text, len(picture)
+
+
+def _photo(blank: Sample) -> tuple[str, int]:
+    """The photo as it is; and its bytes."""
+    size = size_within(blank.photo.shape[:2], WIDTH, HEIGHT)
+    picture = _jpeg(annotated(blank, [], size))
+    shown = _img(picture, size, f"The photo {blank.key}")
+    return f"<figure>{shown}<figcaption><b>Photo</b></figcaption></figure>", len(picture)
+
+
+def _img(picture: bytes, size: tuple[int, int], alt: str) -> str:
+    return (
+        f'<img loading="lazy" alt="{escape(alt)}" width="{size[0]}" height="{size[1]}" '
+        f'src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">'
+    )
 
 
 def _truth_words(sample: Sample, answered: Answered, part: SetReport, metadata: Metadata) -> str:

@@ -1,0 +1,213 @@
+"""`evaluate --report`: the page says what the evaluation found, for every kind of it, and holds all that it needs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hemline.cli import app
+from hemline.data import DATASETS
+from hemline.data.sample import WHOLE_PHOTO, Region
+from hemline.errors import UnwritableError
+from hemline.evaluate import evaluate
+from hemline.evaluate_page import FIGURES, PAGE, evaluation_page
+from hemline.evaluation_sections import MOST_CLASSES, MOST_CURVES
+from hemline.photo_answers import BEST, WORST
+from tests.coco_files import annotation, box, image, rle, write
+from tests.test_evaluate_instances import Finding, perfect
+from tests.test_run_report import Checked
+from tests.toy import Oracle, Toy, many, metadata, picture, right, said, write_weights
+
+EVIL = "<script>alert('x')</script>&\""
+
+
+class LabelsOnly(Toy):
+    """Photos on which nothing is drawn."""
+
+    terms = EVIL
+
+    def __init__(self) -> None:
+        samples = [picture(number) for number in range(1, 21)]
+        for number, sample in enumerate(samples, start=1):
+            sample.targets[:] = -1
+            sample.regions.append(Region(WHOLE_PHOTO, said(winter=number % 2, coat=number % 3 == 0)))
+        super().__init__(samples)
+
+
+def evaluated(
+    folder: Path, *sets: str, runtime: Any = None, about: dict[str, Any] | None = None, **options: Any
+) -> Any:
+    """Evaluates the toy sets; returns the report, figures.json and the page, which has been checked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "toy", lambda path, space: Toy(many()))
+        patch.setitem(DATASETS, "words", lambda path, space: LabelsOnly())
+        for name in ("open_runtime", "open_finder"):
+            patch.setattr(f"hemline.tagger.{name}", lambda *_, **__: runtime or Oracle(right))
+        weights = write_weights(folder / "toy.safetensors", metadata(**(about or {})))
+        page = folder / "new" / "page"
+        asked = {"transplant": False, "instances": False} | options
+        report = evaluate(weights, dict.fromkeys(sets), split="all", page=page, **asked)
+    assert sorted(file.name for file in page.iterdir()) == [FIGURES, PAGE]
+    text = (page / PAGE).read_text(encoding="utf-8")
+    return report, json.loads((page / FIGURES).read_text(encoding="utf-8")), Checked(text), text
+
+
+@pytest.fixture(scope="module")
+def of_toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Of one set with masks and labels."""
+    return evaluated(tmp_path_factory.mktemp("toy"), "toy")
+
+
+# -- the figures are those of the evaluation ---------------------------------------------------------------------------
+
+
+def test_the_page_says_what_was_measured(of_toy: Any) -> None:
+    report, figures, page, text = of_toy
+    assert figures["report"] == json.loads(json.dumps(report.to_dict()))
+    (part,) = report.sets
+    for figure in (part.masks.mean_iou, part.masks.pixel_accuracy, part.labels.mean_average_precision):
+        assert page.text.count(f"{figure.value:.3f}") >= 2
+        assert f"{figure.low:.3f} to {figure.high:.3f}" in page.text
+    for one in part.masks.classes:
+        row = f"<td>{one.name}</td>"
+        assert f'<td data-value="{one.iou.value}">{one.iou.value:.3f}</td>' in text.partition(row)[2][:400]
+    for label in part.labels.labels:
+        said = [words for words in page.said if words.startswith(f"{label.name}: average precision")]
+        assert any(f"{label.average_precision.value:.3f}, by chance {label.prior:.3f}" in words for words in said)
+        at = f"at {label.threshold:.3f} precision {label.precision:.3f}, recall {label.recall:.3f}"
+        assert any(at in words for words in said)
+    sizes = figures["sets"][0]["sizes"]
+    assert sum(size["garments"] for size in sizes) == sum(
+        one.photos for one in part.masks.classes if one.name in ("coat", "shoe")
+    )
+
+
+def test_the_curves_hold_the_thresholds_of_the_report(of_toy: Any) -> None:
+    report, figures, *_ = of_toy
+    labels = {label.name: label for label in report.sets[0].labels.labels}
+    curves = {one["name"]: one["points"] for one in figures["sets"][0]["labels"]["curves"]}
+    assert set(curves) == set(labels)
+    for name, points in curves.items():
+        above = [point for point in points if point[0] > labels[name].threshold]
+        if above and above[-1][2] < 1:
+            assert above[-1][1:] == pytest.approx([labels[name].precision, labels[name].recall], abs=1e-5)
+        gained = np.diff([0, *(point[2] for point in points)])
+        area = sum(point[1] * step for point, step in zip(points, gained, strict=True))
+        assert area == pytest.approx(labels[name].average_precision.value, abs=1e-4)
+
+
+def test_what_is_confused_is_a_share_of_the_truth(tmp_path: Path) -> None:
+    blind = Oracle(right, blind=(1,))  # shoes are answered as background
+    report, _, page, text = evaluated(tmp_path, "toy", runtime=blind)
+    confusion = np.array(report.sets[0].masks.confusion)
+    total = confusion[2].sum()
+    assert confusion[2, 0] == total > 0
+    assert f"shoe answered as background: 100.0% of its pixels, {total:,} of {total:,}" in text
+    assert "shoe for background (100%)" in page.text
+
+
+def test_photos_are_shown_beside_truth_and_answer_and_said_to_be(of_toy: Any) -> None:
+    _, _, page, text = of_toy
+    assert 2 <= text.count("<article") <= WORST + BEST
+    assert text.count("<img") == 3 * text.count("<article")
+    assert f"This page holds {text.count('<article')} photos of the sets below" in page.text
+    first = text.partition("<article")[2].partition("</article>")[0]
+    assert [first.index(word) for word in ("<b>Photo</b>", "<b>Truth</b>", "<b>Answer</b>")] == sorted(
+        first.index(word) for word in ("<b>Photo</b>", "<b>Truth</b>", "<b>Answer</b>")
+    )
+
+
+# -- every kind of evaluation ------------------------------------------------------------------------------------------
+
+
+def test_several_sets_stand_side_by_side(tmp_path: Path) -> None:
+    report, figures, page, text = evaluated(tmp_path, "toy", "words", soft=True)
+    assert len(report.sets) == len(figures["sets"]) == 2
+    assert "words: no pixel's class is known, so there is no confusion." in page.text
+    assert "Labels that several sets know" in page.text
+    assert "Soft IoU and F1" in page.text
+    assert "<script>alert" not in text
+    assert EVIL in page.text, "the terms of a set are said as they are"
+
+
+def test_sets_without_drawings_have_no_masks_and_say_so(tmp_path: Path) -> None:
+    _, figures, page, text = evaluated(tmp_path, "words")
+    assert figures["sets"][0]["sizes"] == []
+    assert "words: no map of classes shows a garment" in page.text
+    assert "One set was measured" in page.text
+    assert 'class="heat' not in text.partition("<body>")[2]
+    assert "label AP" in page.text
+
+
+def test_networks_that_find_instances(tmp_path: Path) -> None:
+    report, _, page, _ = evaluated(tmp_path, "toy", runtime=Finding(perfect), about={"finds": "instances"},
+                                   transplant=True, instances=True)  # fmt: skip
+    ap = report.sets[0].instances.summary()["mask.ap"]
+    assert f"the average precision of masks is {ap:.3f}" in page.text
+    assert "Transplant" in page.text, "why garments are not repainted is in the tables"
+
+
+def test_exclusive_masks_without_instances(tmp_path: Path) -> None:
+    report, _, page, _ = evaluated(tmp_path, "toy", about={"recipe": {"masks": "exclusive"}})
+    assert f"{report.sets[0].masks.mean_iou.value:.3f}" in page.text
+    assert "Garments one by one" not in page.text
+
+
+def test_a_file_of_predictions_has_a_page_without_photos(tmp_path: Path) -> None:
+    coat = box(2, 3, 10, 8)
+    categories = [{"id": 3, "name": EVIL, "supercategory": "upperbody"}]
+    truth = write(
+        tmp_path / "truth.json", [image(1, "a.jpg")],
+        [annotation(1, 1, 3, rle(coat, compressed=True), bbox=[3, 2, 8, 10])], categories,
+    )  # fmt: skip
+    answers = tmp_path / "results.json"
+    row = {"image_id": 1, "category_id": 3, "score": 0.9, "segmentation": rle(coat, compressed=True)}
+    answers.write_text(json.dumps([row]), encoding="utf-8")
+    asked = ["evaluate", "--predictions", str(answers), "--data", f"coco={truth}", "--report", str(tmp_path / "page")]
+    ran = CliRunner().invoke(app, asked)
+    assert ran.exit_code == 0, ran.output
+    page = Checked((tmp_path / "page" / PAGE).read_text(encoding="utf-8"))
+    assert "the average precision of masks is 1.000" in page.text
+    assert "This page holds no photo." in page.text
+    assert "coco: no label is known both yes and no, so there are no curves." in page.text
+    assert EVIL in page.text
+
+
+# -- limits and mishaps ------------------------------------------------------------------------------------------------
+
+
+def test_hostile_names_stay_text_and_many_classes_are_cut(of_toy: Any) -> None:
+    _, figures, *_ = of_toy
+    plain = json.loads(json.dumps(figures).replace("coat", EVIL.replace('"', '\\"')).replace("winter", "w</svg>"))
+    (part,), (more,) = plain["report"]["sets"], plain["sets"]
+    part["name"], plain["report"]["weights"], plain["license"]["weights"] = EVIL, EVIL, EVIL
+    num = MOST_CLASSES + 20
+    part["masks"]["confusion"] = np.eye(num, dtype=int).tolist()
+    part["masks"]["confusion_classes"] = [f"{EVIL}{i}" for i in range(num)]
+    label, points = part["labels"]["labels"][0], more["labels"]["curves"][0]["points"]
+    part["labels"]["labels"] = [label | {"name": f"l{i}"} for i in range(MOST_CURVES + 5)]
+    more["labels"]["curves"] = [{"name": f"l{i}", "points": points} for i in range(MOST_CURVES + 5)]
+    text = evaluation_page(plain)
+    page = Checked(text)
+    assert "<script>alert" not in text
+    assert page.text.count("alert('x')") > 20
+    assert f"The {MOST_CLASSES} classes with the most pixels of {num}." in page.text
+    assert f"{MOST_CURVES} of {MOST_CURVES + 5} labels" in page.text
+
+
+def test_a_label_that_is_never_answered_has_no_dot(tmp_path: Path) -> None:
+    _, _, page, text = evaluated(tmp_path, "toy", about={"label_thresholds": (1.0,) * 6})
+    assert "never answered" in " ".join(page.said)
+    assert 'class="chosen"' not in text
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    def never(number: int) -> Any:
+        raise AssertionError(number)
+
+    (tmp_path / "new").write_text("a file")
+    with pytest.raises(UnwritableError, match="cannot be made"):
+        evaluated(tmp_path, "toy", runtime=Oracle(never))
