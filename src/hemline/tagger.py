@@ -169,6 +169,11 @@ class Tagger:
         read = _read(photo, channels, self.metadata.canvas)
         return next(self._answer([read]))
 
+    def _repr_html_(self) -> str:
+        from hemline.notebook import labels_html
+
+        return labels_html(self.metadata)
+
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 16, *, channels: Channels = "rgb"
     ) -> Iterator[Result | Failure]:
