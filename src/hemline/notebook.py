@@ -35,6 +35,7 @@ WIDEST = 1400
 """The long side of a PNG with its legend, in pixels."""
 SILHOUETTE = 240
 """The long side of a garment's own picture, in pixels."""
+MAX_COLOURS = 6
 ROWS = 40
 """Garments and parts that a table lists, at most."""
 LONGEST_TEXT = 90
@@ -42,6 +43,8 @@ LONGEST_TEXT = 90
 
 _EDGE = "1px solid rgba(128,128,128,.35)"
 _CELL = f"text-align:left;vertical-align:top;white-space:normal;padding:4px 10px 4px 0;border-bottom:{_EDGE}"
+_ONE_LINE = _CELL.replace("white-space:normal", "white-space:nowrap")
+_TABLE = "border-collapse:collapse;color:inherit;font-size:inherit"
 _FAINT = "opacity:.7"
 _GREY = (128, 128, 128)
 
@@ -77,7 +80,7 @@ def result_png(result: Result) -> bytes | None:
     except PhotoError:
         return None
     picture.thumbnail((WIDEST, WIDEST))
-    return _png(picture.quantize(256))
+    return _png(picture.quantize(256, Image.Quantize.FASTOCTREE))
 
 
 def _count(result: Result) -> str:
@@ -135,7 +138,7 @@ def labels_html(metadata: Metadata) -> str:
         if words
     )
     terms = f", {_text(metadata.license)}" if metadata.license else ""
-    return f'<div><b>{_text(metadata.name)}</b>{terms}</div><table style="border-collapse:collapse">{body}</table>'
+    return f'<div><b>{_text(metadata.name)}</b>{terms}</div><table style="{_TABLE}">{body}</table>'
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------
@@ -144,17 +147,17 @@ def labels_html(metadata: Metadata) -> str:
 def _beside(left: str, right: str) -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:20px;align-items:flex-start">'
-        f'<div>{left}</div><div style="max-width:620px">{right}</div></div>'
+        f'<div>{left}</div><div style="flex:1 1 360px;max-width:760px">{right}</div></div>'
     )
 
 
 def _table(rows: list[str], vocabulary: Vocabulary | None, *, numbered: bool) -> str:
-    heads = [*([""] if numbered else []), "garment", "score", "of the photo", "colours", "attributes"]
+    heads = [*([""] if numbered else []), "garment", "score", "area", "colours", "attributes"]
     if vocabulary is not None:
         heads.append(vocabulary.name)
     cells = "".join(f'<th scope="col" style="{_CELL}">{_text(head)}</th>' for head in heads)
     return (
-        f'<table style="border-collapse:collapse"><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f'<table style="{_TABLE}"><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
 
 
@@ -165,14 +168,15 @@ def _row(garment: Garment, vocabulary: Vocabulary | None, mark: str, *, held: bo
     if garment.found_by == "label":
         notes.append("named by the whole photo")
     colours = "<br>".join(
-        f"{_swatch(_rgb(colour.hex))}{_text(colour.name)} {colour.share:.0%}" for colour in garment.colours
+        f"{_swatch(_rgb(colour.hex))}{_text(colour.name)} {colour.share:.0%}" for colour in garment.colours[:MAX_COLOURS]
     )
     area = "" if garment.drawn is None else "under 1%" if garment.area < 0.01 else f"{garment.area:.0%}"
     name = f"<b>{_text(garment.category)}</b>" if not held else f"↳ {_text(garment.category)}"
     cells = [*([mark] if mark else []), name, f"{garment.score:.2f}", area, colours, " · ".join(notes)]
     if vocabulary is not None:
         cells.append("" if held else _in_words_of(vocabulary, garment))
-    return f'<tr>{"".join(f"""<td style="{_CELL}">{cell}</td>""" for cell in cells)}</tr>'
+    styles = [_ONE_LINE if cell in (mark, colours, area) else _CELL for cell in cells]
+    return "<tr>" + "".join(f'<td style="{s}">{cell}</td>' for s, cell in zip(styles, cells, strict=True)) + "</tr>"
 
 
 def _in_words_of(vocabulary: Vocabulary, garment: Garment) -> str:
@@ -201,7 +205,7 @@ def _swatch(colour: RGB | None) -> str:
     if colour is None:
         return ""
     pixel = b64encode(_png(Image.new("RGB", (1, 1), colour))).decode("ascii")
-    style = f"display:inline-block;vertical-align:-1px;margin:0 6px 0 0;border:{_EDGE}"
+    style = f"display:inline-block;vertical-align:-1px;margin:0 2px 0 0;border:{_EDGE}"
     return f'<img alt="" width="12" height="12" style="{style}" src="data:image/png;base64,{pixel}"> '
 
 
