@@ -1,4 +1,4 @@
-"""Answers in a notebook: well-formed HTML that is bounded and escapes all names, PNGs of the right size, no tracebacks."""
+"""Answers in a notebook: well-formed HTML that is bounded and escapes all names, PNGs of the right size."""
 
 import re
 from base64 import b64decode

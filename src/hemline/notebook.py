@@ -36,6 +36,7 @@ WIDEST = 1400
 SILHOUETTE = 240
 """The long side of a garment's own picture, in pixels."""
 MAX_COLOURS = 6
+"""Colours of one garment, at most."""
 ROWS = 40
 """Garments and parts that a table lists, at most."""
 LONGEST_TEXT = 90
@@ -156,9 +157,7 @@ def _table(rows: list[str], vocabulary: Vocabulary | None, *, numbered: bool) ->
     if vocabulary is not None:
         heads.append(vocabulary.name)
     cells = "".join(f'<th scope="col" style="{_CELL}">{_text(head)}</th>' for head in heads)
-    return (
-        f'<table style="{_TABLE}"><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    )
+    return f'<table style="{_TABLE}"><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _row(garment: Garment, vocabulary: Vocabulary | None, mark: str, *, held: bool) -> str:
@@ -168,7 +167,8 @@ def _row(garment: Garment, vocabulary: Vocabulary | None, mark: str, *, held: bo
     if garment.found_by == "label":
         notes.append("named by the whole photo")
     colours = "<br>".join(
-        f"{_swatch(_rgb(colour.hex))}{_text(colour.name)} {colour.share:.0%}" for colour in garment.colours[:MAX_COLOURS]
+        f"{_swatch(_rgb(colour.hex))}{_text(colour.name)} {colour.share:.0%}"
+        for colour in garment.colours[:MAX_COLOURS]
     )
     area = "" if garment.drawn is None else "under 1%" if garment.area < 0.01 else f"{garment.area:.0%}"
     name = f"<b>{_text(garment.category)}</b>" if not held else f"↳ {_text(garment.category)}"
