@@ -45,17 +45,37 @@ class Tag(NamedTuple):
     """Where a line from the disc ends; None where the disc lies on its garment."""
 
 
-def draw(photo: Pixels, result: Result) -> Image.Image:
+def draw(photo: Pixels, result: Result, longest: int = LONGEST) -> Image.Image:
     """Draw an answer.
 
     Args:
         photo: (H, W, 3) RGB.
         result: What was found in it.
+        longest: As of `overlay`.
 
     Returns:
         An RGB picture: the photo on the left, enlarged where it is too small to write on, and the legend on the right.
     """
-    size, unit = _sizes(*photo.shape[:2])
+    drawn, colours, unit = overlay(photo, result, longest)
+    legend = _legend(result, colours, unit, drawn.height)
+    sheet = Image.new("RGB", (drawn.width + legend.width, max(drawn.height, legend.height)), PAPER)
+    sheet.paste(drawn, (0, 0))
+    sheet.paste(legend, (drawn.width, 0))
+    return sheet
+
+
+def overlay(photo: Pixels, result: Result, longest: int = LONGEST) -> tuple[Image.Image, list[RGB], int]:
+    """Draw an answer on its photo alone, without the legend.
+
+    Args:
+        photo: (H, W, 3) RGB.
+        result: What was found in it.
+        longest: The photo's long side is drawn no longer than this, in pixels.
+
+    Returns:
+        The photo as RGB, the colour of each of the result's `garments_and_parts`, and the height of a line in pixels.
+    """
+    size, unit = _sizes(*photo.shape[:2], longest)
     method = cv2.INTER_AREA if size[0] < photo.shape[1] else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
     pieces = result.garments_and_parts
@@ -65,17 +85,12 @@ def draw(photo: Pixels, result: Result) -> Image.Image:
     for i in sorted(range(len(pieces)), key=lambda i: id(pieces[i]) not in garments):  # parts lie on garments
         if (mask := masks[i]) is not None:
             fill_and_outline(picture, mask, colours[i], unit)
-    drawn = draw_tags(picture, place_tags(masks, 0.72 * unit), colours, unit)
-    legend = _legend(result, colours, unit, size[1])
-    sheet = Image.new("RGB", (size[0] + legend.width, max(size[1], legend.height)), PAPER)
-    sheet.paste(drawn, (0, 0))
-    sheet.paste(legend, (size[0], 0))
-    return sheet
+    return draw_tags(picture, place_tags(masks, 0.72 * unit), colours, unit), colours, unit
 
 
-def _sizes(height: int, width: int) -> tuple[tuple[int, int], int]:
+def _sizes(height: int, width: int, longest: int) -> tuple[tuple[int, int], int]:
     """The drawn photo's (width, height), and the unit."""
-    scale = min(max(1.0, SHORTEST / max(height, width)), LONGEST / max(height, width))
+    scale = min(max(1.0, SHORTEST / max(height, width)), longest / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return size, max(13, round((size[0] * size[1]) ** 0.5 / 38))
 

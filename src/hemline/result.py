@@ -120,6 +120,16 @@ class Garment:
         alpha = mask[crop][..., None].astype(np.uint8)
         return Image.fromarray(np.concatenate([photo[crop] * alpha, alpha * 255], axis=2))
 
+    def _repr_html_(self) -> str:
+        from hemline.notebook import garment_html
+
+        return garment_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from hemline.notebook import garment_png
+
+        return garment_png(self)
+
     def _mask_or_refuse(self) -> Mask:
         if self.mask is None:
             raise ValueError(f"{self.category} has no mask, for the photo's label alone says that it is there")
@@ -185,6 +195,16 @@ class Result:
         from hemline.draw import draw
 
         return draw(self.pixels, self)
+
+    def _repr_html_(self) -> str:
+        from hemline.notebook import result_html
+
+        return result_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from hemline.notebook import result_png
+
+        return result_png(self)
 
 
 def read_answer(

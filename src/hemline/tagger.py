@@ -229,6 +229,11 @@ class Tagger:
         result.vocabulary = self.vocabulary
         return result
 
+    def _repr_html_(self) -> str:
+        from hemline.notebook import labels_html
+
+        return labels_html(self.metadata)
+
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 16, *, channels: Channels = "rgb"
     ) -> Iterator[Result | Failure]:
