@@ -48,9 +48,7 @@ app.add_typer(exports)
 app.add_typer(listings)
 app.add_typer(catalog_commands)
 app.add_typer(ask_commands)
-Recipe = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")
-]
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")]
 MANY = 1000
 """Photos from which `hemline tag` is the better command."""
 
