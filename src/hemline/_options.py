@@ -12,6 +12,12 @@ from hemline.data_commands.cli import FLAG
 OUTPUT = "What comes out"
 ENGINE = "How it runs"
 
+AsJson = Annotated[
+    bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
+]
+AsJsonl = Annotated[
+    bool, typer.Option("--jsonl", metavar=FLAG, help="Print a JSON object a line.", rich_help_panel=OUTPUT)
+]
 MinScore = Annotated[
     float | None,
     typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.", rich_help_panel=OUTPUT),

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName, named_paths
 from hemline._exits import clean_exit, needs_train, said_once
-from hemline._options import ENGINE, OUTPUT, Device, Dtype, Flip, Instances, MinScore, Runtime
+from hemline._options import ENGINE, OUTPUT, AsJson, AsJsonl, Device, Dtype, Flip, Instances, MinScore, Runtime
 from hemline.catalog.ask_cli import app as ask_commands
 from hemline.catalog.cli import app as catalog_commands
 from hemline.data_commands.cli import FLAG, Side
@@ -50,6 +50,7 @@ app.add_typer(listings)
 app.add_typer(catalog_commands)
 app.add_typer(ask_commands)
 app.add_typer(serving)
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")]
 MANY = 1000
 """Photos from which `hemline tag` is the better command."""
 
@@ -87,12 +88,8 @@ def predict(
     ] = False,
     min_score: MinScore = None,
     instances: Instances = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
-    ] = False,
-    as_jsonl: Annotated[
-        bool, typer.Option("--jsonl", metavar=FLAG, help="Print a JSON object a line.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
+    as_jsonl: AsJsonl = False,
     mask_format: Annotated[
         MaskForm, typer.Option(help="How masks stand in the JSON.", rich_help_panel=OUTPUT)
     ] = MaskForm.RLE,
@@ -194,9 +191,7 @@ def predict(
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")
-    ] = "synthetic",
+    recipe: Recipe = "synthetic",
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Such as `epochs=3 data=ccp:PATH head.widths=[96,64,48]`."),
@@ -322,9 +317,7 @@ def evaluate(
 @app.command()
 def fit(
     weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help="A `.safetensors` checkpoint, or `default`.")],
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A name that `hemline configs` lists, or a YAML file.")
-    ],
+    recipe: Recipe,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint to write.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Such as `data.0.path=PATH`.")

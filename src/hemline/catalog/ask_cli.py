@@ -9,14 +9,13 @@ import typer
 
 from hemline._choices import DeviceName, RuntimeName
 from hemline._exits import clean_exit, needs_extra
-from hemline._options import Device, Runtime
+from hemline._options import OUTPUT, AsJson, AsJsonl, Device, Runtime
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError
 
 app = typer.Typer()
 SHOWN = 20
 """Rows of a table, unless said otherwise."""
-OUTPUT = "What comes out"
 
 
 @app.command(no_args_is_help=True)
@@ -30,12 +29,8 @@ def query(
         int | None,
         typer.Option(min=1, metavar="N", help=f"At most so many rows; a table has {SHOWN} unless this says otherwise."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
-    ] = False,
-    as_jsonl: Annotated[
-        bool, typer.Option("--jsonl", metavar=FLAG, help="Print a JSON object a line.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
+    as_jsonl: AsJsonl = False,
     as_csv: Annotated[bool, typer.Option("--csv", metavar=FLAG, help="Print CSV.", rich_help_panel=OUTPUT)] = False,
     as_paths: Annotated[
         bool, typer.Option("--paths", metavar=FLAG, help="Print each photo's path, one a line.", rich_help_panel=OUTPUT)
@@ -62,17 +57,17 @@ def query(
         from hemline.catalog.query import query_sql
         from hemline.catalog.views import open_views
 
-        if as_json + as_jsonl + as_csv + as_paths + count + explain > 1:
+        forms = {"json": as_json, "jsonl": as_jsonl, "csv": as_csv, "paths": as_paths, "count": count, "sql": explain}
+        if sum(forms.values()) > 1:
             raise ConfigError("--json, --jsonl, --csv, --paths, --count and --explain are forms: ask for one of them")
+        form = next((name for name, wanted in forms.items() if wanted), "table")
         views = open_views(folder)
-        table = not (as_json or as_jsonl or as_csv or as_paths or count or explain)
-        most = limit if limit is not None or not table else SHOWN
+        most = SHOWN if limit is None and form == "table" else limit
         asked = text if sql else query_sql(views, text, limit=most, count=count and limit is None)
         if explain:
             console.plain(asked)
             return
-        form = "count" if count else "jsonl" if as_jsonl else "json" if as_json else "csv" if as_csv else "paths"
-        found = ask_view.print_rows(views.read(asked), "table" if table else form, most, of_words=not sql)
+        found = ask_view.print_rows(views.read(asked), form, most, of_words=not sql)
         raise typer.Exit(0 if found else 1)
 
 
@@ -87,9 +82,7 @@ def similar(
     any_category: Annotated[
         bool, typer.Option("--any-category", metavar=FLAG, help="Look among garments of all categories.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print a JSON list, nothing else.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
     draw: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the photo and what was found as a picture.", rich_help_panel=OUTPUT),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,9 @@ from hemline._exits import clean_exit, needs_extra
 from hemline._options import ENGINE, OUTPUT, Device, Dtype, Flip, Instances, MinScore, Runtime
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError, HemlineError
+
+if TYPE_CHECKING:
+    from hemline.catalog.parts import Parts
 
 app = typer.Typer()
 CATALOGUE = "What is read"
@@ -105,12 +110,10 @@ def tag(
     """
     with clean_exit(), needs_extra("tag", "catalog"):
         from hemline import console
-        from hemline.catalog.diff import diff as compare
-        from hemline.catalog.diff_view import diff_tables
         from hemline.catalog.items import open_catalog
         from hemline.catalog.local import Stop
         from hemline.catalog.local import tag as run_tagging
-        from hemline.catalog.parts import open_parts, read_manifest
+        from hemline.catalog.parts import open_parts
         from hemline.catalog.products import check_column, write_products
         from hemline.catalog.view import TagView
         from hemline.catalog.work import Plan
@@ -118,9 +121,7 @@ def tag(
         if diff is not None:
             if catalogue or product:
                 raise ConfigError("--diff compares two folders that are there: leave out CATALOGUE and --product")
-            found = compare(*diff, out=out)
-            console.plain_json(found.to_dict()) if as_json else console.show_tables(diff_tables(found))
-            raise typer.Exit(1 if found.differs else 0)
+            raise typer.Exit(_compare(*diff, out=out, as_json=as_json))
         if not catalogue or out is None or as_json:
             raise ConfigError(
                 "name what is tagged and where the tables go: hemline tag CATALOGUE --out DIR; --json is for --diff"
@@ -146,22 +147,41 @@ def tag(
                 check_column(column, made["columns"], option)
         view = TagView()
         with open_parts(out, made, form=form.value, part_size=part_size) as parts:
-            try:
-                with Stop() as stop, view:
-                    tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value, stop=stop)
-            except KeyboardInterrupt:
-                done = read_manifest(out).photos
-                console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")
-                raise typer.Exit(130) from None
-            except HemlineError as error:
-                going_on = f"{parts.manifest.photos:,} photos stand in {out}, and the same command goes on from there"
-                raise type(error)(f"{error}; {going_on}") from error
+            with _goes_on(out, parts), Stop() as stop, view:
+                tally = run_tagging(catalog, parts, plan, view, workers=workers, engine=engine.value, stop=stop)
             voted = None if product is None else write_products(out, product)
         if voted is not None:
-            left_out = f"; {voted.without:,} photos name none" if voted.without else ""
-            console.note(f"{voted.products:,} products of {voted.photos:,} photos in {voted.path}{left_out}")
+            console.note(voted.text())
         if not tally.photos:
             console.note(f"nothing to do: {tally.before:,} photos were done before, and there are no others")
             raise typer.Exit(0 if tally.before else 2)
         view.summary(out)
         raise typer.Exit(0 if not tally.failed else 1 if tally.failed < tally.photos else 2)
+
+
+def _compare(old: Path, new: Path, *, out: Path | None, as_json: bool) -> int:
+    """Print what changed between two OUT folders, and write it to `out`; the exit code: 0 alike, 1 they differ."""
+    from hemline import console
+    from hemline.catalog.diff import diff
+    from hemline.catalog.diff_view import diff_tables
+
+    found = diff(old, new, out=out)
+    console.plain_json(found.to_dict()) if as_json else console.show_tables(diff_tables(found))
+    return 1 if found.differs else 0
+
+
+@contextmanager
+def _goes_on(out: Path, parts: Parts) -> Iterator[None]:
+    """Where tagging is stopped or fails, say how many photos are done and how to go on."""
+    from hemline import console
+    from hemline.catalog.parts import read_manifest
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = read_manifest(out).photos
+        console.error(f"stopped; {done:,} photos stand in {out}: the same command goes on from there")
+        raise typer.Exit(130) from None
+    except HemlineError as error:
+        going_on = f"{parts.manifest.photos:,} photos stand in {out}, and the same command goes on from there"
+        raise type(error)(f"{error}; {going_on}") from error

@@ -38,6 +38,11 @@ class Products(NamedTuple):
     without: int
     """Rows that name none, and are left out."""
 
+    def text(self) -> str:
+        """One line for the terminal."""
+        left_out = f"; {self.without:,} photos name none" if self.without else ""
+        return f"{self.products:,} products of {self.photos:,} photos in {self.path}{left_out}"
+
 
 def write_products(folder: Path, column: str) -> Products:
     """Write OUT/products anew, a row a product in the order of their keys.
