@@ -4,7 +4,7 @@ import base64
 import json
 from importlib.resources import files
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # jsonschema ships no types
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner

@@ -324,7 +324,8 @@ def _names(lab: NDArray[np.float32]) -> tuple[list[str], list[str | None]]:
 def _hex(pixels: NDArray[np.uint8], lab: NDArray[np.float32], typical: NDArray[np.float32]) -> str:
     """`#rrggbb` of the pixel (N, 3), also given in Lab, that is nearest to a typical colour (3,)."""
     apart = lab - typical
-    return "#" + pixels[np.einsum("ni,ni->n", apart, apart).argmin()].tobytes().hex()
+    nearest: NDArray[np.uint8] = pixels[np.einsum("ni,ni->n", apart, apart).argmin()]
+    return "#" + nearest.tobytes().hex()
 
 
 def _points(table: Mapping[str, str]) -> tuple[list[str], NDArray[np.float32]]:

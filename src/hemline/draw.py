@@ -75,7 +75,7 @@ def overlay(photo: Pixels, result: Result, longest: int = LONGEST) -> tuple[Imag
     Returns:
         The photo as RGB, the colour of each of the result's `garments_and_parts`, and the height of a line in pixels.
     """
-    size, unit = _sizes(*photo.shape[:2], longest)
+    size, unit = _sizes(photo.shape[0], photo.shape[1], longest)
     method = cv2.INTER_AREA if size[0] < photo.shape[1] else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
     pieces = result.garments_and_parts

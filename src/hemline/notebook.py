@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -56,12 +57,13 @@ _GREY = (128, 128, 128)
 def result_html(result: Result) -> str:
     """The photo with its garments outlined, beside a table of them; the table alone where the photo is gone."""
     pieces = result.garments_and_parts
+    marks: Sequence[RGB | None]
     try:
         picture, colours, _ = overlay(result.pixels, result, LONGEST)
     except PhotoError as error:
         left, marks = f"<p>{_text(str(error), 4 * LONGEST_TEXT)}</p>", [None] * len(pieces)
     else:
-        left, marks = _image(picture, f"{_count(result)} outlined"), list(colours)
+        left, marks = _image(picture, f"{_count(result)} outlined"), colours
     held = {id(part) for garment in result.garments for part in garment.parts}
     rows = [
         _row(piece, result.vocabulary, f"{_swatch(mark)}{number}", held=id(piece) in held)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, params
 from fastapi.exceptions import RequestValidationError
@@ -151,7 +151,8 @@ async def _answer(
     answer = asyncio.wrap_future(engine.submit(photos, options))
     gone = asyncio.create_task(_gone(request))
     try:
-        await asyncio.wait({answer, gone}, timeout=ends - now(), return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {answer, gone}
+        await asyncio.wait(waiting, timeout=ends - now(), return_when=asyncio.FIRST_COMPLETED)
         if answer.cancelled():
             raise Refused(503, "the server is being stopped")
         if answer.done():
