@@ -87,17 +87,17 @@ function refuse(photo, problem) {
   if (!photos.some((other) => !other.answer)) say(...(current?.answer ? summary() : []));
 }
 
-/** Says what went wrong, in one sentence, beside what is there already. */
+/** Says what went wrong, in one sentence, below what is there already. */
 function trouble(sentence) {
-  const before = $("error").textContent;
-  if (!before.includes(sentence)) $("error").textContent = before ? `${before} ${sentence}` : sentence;
+  const before = [...$("error").children].map((line) => line.textContent);
+  if (!before.includes(sentence)) $("error").append(make("span", {}, sentence));
   $("trouble").hidden = false;
   $("retry").hidden = !failed.length;
 }
 
 function quiet() {
   $("trouble").hidden = true;
-  $("error").textContent = "";
+  $("error").replaceChildren();
   failed = [];
 }
 

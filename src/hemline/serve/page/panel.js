@@ -50,8 +50,9 @@ export function option(piece) {
   if (hues) words.append(" ", make("small", {}, hues));
   item.append(key, words);
   if (notes.length) item.append(make("small", { className: "note" }, notes.join(", ")));
-  const score = make("span", { className: "score" }, percent(garment.score));
-  score.style.setProperty("--sure", garment.score);
+  const bar = make("i", { "aria-hidden": "true" });
+  bar.style.width = `${100 * garment.score}%`;
+  const score = make("span", { className: "score" }, percent(garment.score), bar);
   item.append(" ", swatches(garment.colours), score);
   return item;
 }
