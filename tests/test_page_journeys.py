@@ -87,8 +87,8 @@ def test_shades_come_before_names_and_many_colours_are_said(opened):
     page.locator("#garments li").last.click()
     assert page.locator("#card .colours li span:nth-of-type(1)").all_inner_texts() == ["red", "olive", "blue"]
     assert "multicolour" in page.inner_text("#card .said")
-    bar = page.evaluate("(x => x.offsetWidth / x.parentElement.offsetWidth)(document.querySelector('.score i'))")
-    assert bar == pytest.approx(0.8, abs=0.03)
+    bars = page.locator(".score i")
+    assert "80%" in bars.first.evaluate("bar => getComputedStyle(bar).backgroundImage")
 
 
 def test_a_finger_beside_a_small_garment_means_it(opened):
@@ -133,12 +133,9 @@ def test_names_on_the_photo_never_cover_each_other(opened):
     boxes = [(200 + 3 * i, 200 + 5 * i, 40, 30) for i in range(9)]
     names = [f"garment {i}" for i in range(9)]
     answering(page, *(made(name, box) for name, box in zip(names, boxes, strict=True)))
-    labels = only(page, "labels")[..., :].astype(np.uint8)
-    pill = ((labels[..., :3].max(axis=2) < 40) & (labels[..., 3] > 200)).astype(np.uint8)
-    rows = cv2.morphologyEx(pill, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))  # not the lines to the garments
-    white = ((labels[..., :3].min(axis=2) > 200) & (labels[..., 3] > 200)).astype(np.uint8)
-    both = cv2.morphologyEx(rows | white, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    count, _, stats, _ = cv2.connectedComponentsWithStats(both)
+    solid = (only(page, "labels")[..., 3] > 200).astype(np.uint8)
+    pills = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((21, 21), np.uint8))  # not the lines to the garments
+    count, _, stats, _ = cv2.connectedComponentsWithStats(pills, connectivity=4)
     wide = stats[1:count][stats[1:count, cv2.CC_STAT_WIDTH] > 60]
     assert len(wide) == 9
     assert np.ptp(wide[:, cv2.CC_STAT_HEIGHT]) <= 4  # none is two that touch
@@ -175,7 +172,7 @@ def test_many_photos_take_bounded_memory_and_stay_right(opened, url, tmp_path):
         return page.evaluate(PIXELS_HELD)
 
     choose(page, paths[0])
-    first, names = pixels(page), listed(page)
+    first, names = only(page, "photo", "tint", "outlines"), listed(page)
     one = held()
     assert one > 1_000_000
     choose(page, *paths[1:])

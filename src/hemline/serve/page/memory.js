@@ -28,6 +28,12 @@ export function open(photo) {
   return opening;
 }
 
+/** Whether a photo can be shown at once. */
+export const ready = (photo) => Boolean(photo.answer ? photo.picture : photo.view);
+
+/** Whether one more photo can be held without another having to go. */
+export const room = () => held.length < KEPT;
+
 /**
  * Decodes what showing a photo takes, where it is not there already: `view`, and once it is answered `picture`.
  * @param {object} photo
@@ -35,7 +41,7 @@ export function open(photo) {
  */
 export async function prepare(photo, current) {
   const { answer } = photo;
-  if (answer ? !photo.picture : !photo.view) {
+  if (!ready(photo)) {
     const size = answer?.size ?? photo.size, scale = viewScale(size.width, size.height);
     const fits = photo.size?.width === size.width && photo.size.height === size.height;
     let view = fits ? photo.view : null;
@@ -48,6 +54,11 @@ export async function prepare(photo, current) {
     photo.small ??= thumbnail(view, size);
     photo.view = view;
   }
+  hold(photo, current);
+}
+
+/** Notes that a photo was used last, and lets go of the pixels of those that were not for long. */
+export function hold(photo, current) {
   held = [photo, ...held.filter((other) => other !== photo)];
   const gone = held.filter((other) => other !== current && other !== photo).slice(KEPT - 2);
   for (const other of gone) other.view = other.picture = null;

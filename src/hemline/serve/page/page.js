@@ -2,7 +2,7 @@
 
 import { Refusal, health, predict, token } from "./api.js";
 import { takeIn } from "./intake.js";
-import { forget, open, prepare } from "./memory.js";
+import { forget, hold, open, prepare, ready, room } from "./memory.js";
 import { fillCard, grouped, make, option, percent } from "./panel.js";
 import { cutout, cutoutName, overlay, save, stemOf, zip } from "./saving.js";
 
@@ -62,7 +62,7 @@ async function read(photo, opened) {
     await opened;
     Object.assign(photo, { answer, text, seconds: (performance.now() - began) / 1000 });
     if (current === photo || wanted === photo || !current) await show(photo);
-    else if (!photo.small) await prepare(photo, current); // this browser cannot show the file
+    else if (room() || !photo.small) await prepare(photo, current);
     strip();
   } catch (problem) {
     await opened;
@@ -131,7 +131,8 @@ function listed() {
 /** Puts a photo on the page, or none; the last one that was asked for stays. */
 async function show(photo) {
   const turn = ++shows;
-  if (photo?.seen || photo?.answer) {
+  if (photo && ready(photo)) hold(photo, current);
+  else if (photo) {
     try {
       await prepare(photo, current);
     } catch (problem) {

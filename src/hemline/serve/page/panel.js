@@ -51,7 +51,7 @@ export function option(piece) {
   item.append(key, words);
   if (notes.length) item.append(make("small", { className: "note" }, notes.join(", ")));
   const bar = make("i", { "aria-hidden": "true" });
-  bar.style.width = `${100 * garment.score}%`;
+  bar.style.setProperty("--sure", `${100 * garment.score}%`);
   const score = make("span", { className: "score" }, percent(garment.score), bar);
   item.append(" ", swatches(garment.colours), score);
   return item;
