@@ -1,4 +1,4 @@
-"""The page of `hemline serve` in a real browser: fingers, many photos, names on the photo, a proxy before the server."""
+"""The page of `hemline serve` in a real browser: fingers, many photos, names on the photo, a proxy in front."""
 
 import threading
 import urllib.error
@@ -223,7 +223,7 @@ def behind(url, prefix):
                 self.end_headers()
                 self.wfile.write(content)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *words):
             pass

@@ -173,7 +173,8 @@ export class Picture {
       const text = piece.garment.found_by === "label" ? `${piece.name}?` : piece.name;
       const wide = context.measureText(text).width + unit * 2.1;
       const spots = labelSpots(piece, wide, high).map(([x, y]) => ({
-        x: Math.max(2, Math.min(this.photo.width - wide - 2, x)), y: Math.max(2, Math.min(this.photo.height - high - 2, y)),
+        x: Math.max(2, Math.min(this.photo.width - wide - 2, x)),
+        y: Math.max(2, Math.min(this.photo.height - high - 2, y)),
         wide, text, piece,
       }));
       const free = (spot) => taken.every((other) => !covers(spot, other, high + 2));
