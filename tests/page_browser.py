@@ -95,7 +95,7 @@ def visits(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
     yield visit
     for context in contexts:
         context.close()
-    assert not errors
+    assert errors == []
     assert [x for x in asked if not x.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:"))] == []
 
 

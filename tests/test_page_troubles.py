@@ -213,7 +213,7 @@ def test_several_photos_stand_in_a_strip(opened, url, tmp_path):
     assert page.inner_text("#status").startswith("grace_hopper.jpg")  # the first one that was chosen
     for i, (path, expected) in enumerate(zip(paths, answers, strict=True)):
         page.locator("#strip button").nth(i).click()
-        assert page.get_attribute(f"#strip button >> nth={i}", "aria-current") == "true"
+        page.locator(f"#strip button[aria-current=true]:nth-child({i + 1})").wait_for()
         assert listed(page) == [garment["category"] for garment in expected["garments"]]
         name, content = downloaded(page, "#save-json")
         assert name == f"{path.stem}.json"
@@ -230,7 +230,7 @@ def test_a_later_photo_that_is_answered_sooner_takes_no_place(opened, tmp_path):
     assert page.get_attribute("#strip button >> nth=0", "aria-current") == "true"
     assert listed(page) == []
     page.locator("#strip button").nth(1).click()
-    assert page.inner_text("#status").startswith("second.png")
+    page.locator("#status", has_text="second.png: ").wait_for()
     held[0].continue_()
     page.locator("#strip:not(:has(.waiting))").wait_for()
     assert page.inner_text("#status").startswith("second.png")  # it was chosen

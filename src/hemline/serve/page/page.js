@@ -2,20 +2,25 @@
 
 import { Refusal, health, predict, token } from "./api.js";
 import { takeIn } from "./intake.js";
+import { forget, hold, open, prepare, ready, room } from "./memory.js";
 import { fillCard, grouped, make, option, percent } from "./panel.js";
-import { Picture, scaled, viewScale } from "./picture.js";
 import { cutout, cutoutName, overlay, save, stemOf, zip } from "./saving.js";
 
 const AT_ONCE = 2; // photos that are asked for at a time
+const FINGER = 16; // how far from a garment a finger may be, in pixels of the page
 const LABEL_HEIGHT = 13; // of the names on the photo, in pixels of the page
 
 const $ = (id) => document.getElementById(id);
 const canvas = $("photo");
 
-/** Photos: {file, name, size, view (canvas), picture, answer, text}; the last two and picture once answered. */
+/**
+ * Photos: {file, name}; once looked at, {seen, size, small (canvas)}; once answered, {answer, text, seconds}; those shown
+ * last also have {view (canvas), picture}.
+ */
 let photos = [];
-let current = null;
-let wanted = null;  // the first of the photos that came in last, until another is chosen
+let current = null; // the photo that is shown
+let wanted = null;  // the photo to show: the first of those that came in last, until another is chosen
+let touched = false; // the photo was last pressed by a finger
 let picked = null;  // a piece that was chosen, until another is
 let hovered = null; // a piece under the mouse
 let failed = [];    // files that may be asked for again
@@ -24,7 +29,7 @@ let most = {};      // the server's limits
 // -- photos come in ---------------------------------------------------------------------------------------------
 
 const lanes = Array.from({ length: AT_ONCE }, () => Promise.resolve());
-let turn = 0;
+let turns = 0, shows = 0;
 
 async function add(files) {
   if (!files.length) return;
@@ -35,26 +40,15 @@ async function add(files) {
     photos.push(photo);
     wanted ??= photo;
     const opened = open(photo);
-    opened.then((seen) => seen && wanted === photo && show(photo));
-    const lane = turn++ % AT_ONCE;
+    opened.then((seen) => {
+      strip();
+      if (seen && wanted === photo && !photo.answer) show(photo);
+    });
+    const lane = turns++ % AT_ONCE;
     lanes[lane] = lanes[lane].then(() => read(photo, opened));
   }
   say(files.length === 1 ? `Reading ${files[0].name || "the photo"} …` : `Reading ${files.length} photos …`);
   await Promise.all(lanes);
-}
-
-/** Decodes a photo for the page; false where this browser cannot. */
-async function open(photo) {
-  try {
-    const bitmap = await createImageBitmap(photo.file);
-    photo.size = { width: bitmap.width, height: bitmap.height };
-    photo.view = scaled(bitmap, photo.size, viewScale(bitmap.width, bitmap.height));
-    bitmap.close();
-    strip();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 async function read(photo, opened) {
@@ -65,24 +59,20 @@ async function read(photo, opened) {
       throw new Refusal(`The file has ${size} MB, and this server takes up to ${limit} MB.`);
     }
     const { answer, text } = await predict(photo.file);
-    photo.seen = await opened;
-    const { width, height } = answer.size;
-    const scale = viewScale(width, height);
-    if (!photo.seen || photo.size.width !== width || photo.size.height !== height) {
-      const bitmap = photo.seen ? await createImageBitmap(photo.file) : null;
-      photo.view = scaled(bitmap, answer.size, scale);
-    }
-    const picture = await Picture.of(photo.view, answer, scale);
-    Object.assign(photo, { answer, text, picture, seconds: (performance.now() - began) / 1000 });
+    await opened;
+    Object.assign(photo, { answer, text, seconds: (performance.now() - began) / 1000 });
+    if (current === photo || wanted === photo || !current) await show(photo);
+    else if (room() || !photo.small) await prepare(photo, current);
     strip();
-    if (current === photo || wanted === photo || !current) show(photo);
   } catch (problem) {
     await opened;
-    refuse(photo, problem instanceof Refusal ? problem : new Refusal(`The answer cannot be shown: ${problem.message}.`));
+    refuse(photo, problem);
   }
 }
 
-function refuse(photo, refusal) {
+function refuse(photo, problem) {
+  const refusal = problem instanceof Refusal ? problem : new Refusal(`The answer cannot be shown: ${problem.message}.`);
+  forget(photo);
   photos = photos.filter((other) => other !== photo);
   if (wanted === photo) wanted = null;
   if (refusal.again || refusal.token) failed.push(photo.file);
@@ -94,20 +84,20 @@ function refuse(photo, refusal) {
     token.drop();
     askForToken();
   }
-  if (!photos.some((other) => !other.answer)) say(current?.answer ? summary() : "");
+  if (!photos.some((other) => !other.answer)) say(...(current?.answer ? summary() : []));
 }
 
-/** Says what went wrong, in one sentence, beside what is there already. */
+/** Says what went wrong, in one sentence, below what is there already. */
 function trouble(sentence) {
-  const before = $("error").textContent;
-  if (!before.includes(sentence)) $("error").textContent = before ? `${before} ${sentence}` : sentence;
+  const before = [...$("error").children].map((line) => line.textContent);
+  if (!before.includes(sentence)) $("error").append(make("span", {}, sentence));
   $("trouble").hidden = false;
   $("retry").hidden = !failed.length;
 }
 
 function quiet() {
   $("trouble").hidden = true;
-  $("error").textContent = "";
+  $("error").replaceChildren();
   failed = [];
 }
 
@@ -138,7 +128,18 @@ function listed() {
   return passing().filter((piece) => layers().parts || !piece.parent);
 }
 
-function show(photo) {
+/** Puts a photo on the page, or none; the last one that was asked for stays. */
+async function show(photo) {
+  const turn = ++shows;
+  if (photo && ready(photo)) hold(photo, current);
+  else if (photo) {
+    try {
+      await prepare(photo, current);
+    } catch (problem) {
+      return refuse(photo, problem);
+    }
+    if (turn !== shows) return;
+  }
   current = photo;
   picked = hovered = null;
   document.body.classList.toggle("begun", Boolean(photo));
@@ -151,22 +152,25 @@ function show(photo) {
     $("save-overlay").disabled = !photo.seen;
     $("save-cutouts").disabled = !photo.seen || !photo.picture.pieces.some((piece) => piece.shape);
     $("parts-layer").hidden = !photo.picture.pieces.some((piece) => piece.parent);
-    say(summary());
+    say(...summary());
   }
   refresh();
 }
 
 function choose(photo) {
-  wanted = null;
+  wanted = photo;
   show(photo);
 }
 
 function summary() {
   const { answer, name, seen, seconds } = current;
   const words = answer.garments.map((garment) => garment.category);
-  const found = words.length ? `${count(words.length)}: ${words.join("; ")}` : "no garment found";
+  const found = words.length ? count(words.length) : "no garment found";
   const unseen = seen ? "" : " This browser cannot show this kind of file, the server can read it.";
-  return `${name}: ${found}. Answered in ${seconds.toFixed(1)}\u202fs.${unseen}`;
+  return [
+    `${name}: ${found}`, make("span", { className: "quiet" }, words.length ? `: ${words.join("; ")}` : ""),
+    `. Answered in ${seconds < 0.05 ? "under 0.1" : seconds.toFixed(1)}\u202fs.${unseen}`,
+  ];
 }
 
 const count = (number) => `${number} ${number === 1 ? "garment" : "garments"}`;
@@ -256,13 +260,12 @@ function hover(piece) {
 
 /** The thumbnails, where there are several photos. */
 function strip() {
-  const several = photos.filter((photo) => photo.view);
+  const several = photos.filter((photo) => photo.small);
   $("strip").hidden = several.length < 2;
   const focused = [...$("strip").children].indexOf(document.activeElement);
   $("strip").replaceChildren(...several.map((photo) => {
-    const small = scaled(photo.view, photo.view, 96 / Math.max(photo.view.width, photo.view.height));
     const name = photo.answer ? `${photo.name}, ${count(photo.answer.garments.length)}` : `${photo.name}, being read`;
-    const button = make("button", { "aria-label": name, title: name, onclick: () => choose(photo) }, small);
+    const button = make("button", { "aria-label": name, title: name, onclick: () => choose(photo) }, photo.small);
     if (photo === current) button.setAttribute("aria-current", "true");
     button.classList.toggle("waiting", !photo.answer);
     return button;
@@ -270,8 +273,8 @@ function strip() {
   $("strip").children[focused]?.focus();
 }
 
-function say(text) {
-  $("status").textContent = text;
+function say(...words) {
+  $("status").replaceChildren(...words);
 }
 
 // -- what is saved ----------------------------------------------------------------------------------------------
@@ -329,9 +332,12 @@ function listen() {
   listenToGarments();
 }
 
+/** The piece under the mouse, or near the finger. */
 function under(event) {
-  const box = canvas.getBoundingClientRect();
-  return current?.picture?.at((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height) ?? null;
+  const box = canvas.getBoundingClientRect(), picture = current?.picture;
+  if (!picture) return null;
+  const [across, down] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  return touched ? picture.near(across, down, (FINGER * current.view.width) / box.width) : picture.at(across, down);
 }
 
 /** Where the card lies over the page's lower half, the photo goes to its top. */
@@ -342,7 +348,13 @@ function seePhoto() {
 function listenToGarments() {
   const list = $("garments");
   const pieceOf = (event) => current.picture.pieces[event.target.closest("li")?.dataset.number - 1] ?? null;
-  canvas.onpointermove = (event) => event.pointerType === "mouse" && hover(under(event));
+  canvas.onpointerdown = (event) => {
+    touched = event.pointerType !== "mouse";
+  };
+  canvas.onpointermove = (event) => {
+    touched = event.pointerType !== "mouse";
+    if (!touched) hover(under(event));
+  };
   canvas.onpointerleave = () => current && hover(null);
   canvas.onclick = (event) => {
     const piece = under(event);

@@ -26,6 +26,12 @@ function swatches(colours) {
   return row;
 }
 
+const colourName = (colour) => colour.shade ?? colour.name;
+
+function colourWords({ colours, multicolour }) {
+  return multicolour ? "multicolour" : colours.slice(0, 3).map(colourName).join(", ");
+}
+
 /** The list's entry of a piece. */
 export function option(piece) {
   const { garment } = piece;
@@ -38,10 +44,16 @@ export function option(piece) {
   const notes = [];
   if (isGuess(piece)) notes.push("guess");
   if (!garment.mask) notes.push("no place found");
-  item.append(key, make("span", { className: "name" }, piece.name));
-  if (piece.parent) item.append(make("span", { className: "quiet" }, ` part of ${piece.parent.name} `));
+  const words = make("span", { className: "what" }, make("span", { className: "name" }, piece.name));
+  if (piece.parent) words.append(make("span", { className: "quiet" }, ` part of ${piece.parent.name} `));
+  const hues = colourWords(garment);
+  if (hues) words.append(" ", make("small", {}, hues));
+  item.append(key, words);
   if (notes.length) item.append(make("small", { className: "note" }, notes.join(", ")));
-  item.append(swatches(garment.colours), make("span", { className: "score" }, percent(garment.score)));
+  const bar = make("i", { "aria-hidden": "true" });
+  bar.style.setProperty("--sure", `${100 * garment.score}%`);
+  const score = make("span", { className: "score" }, percent(garment.score), bar);
+  item.append(" ", swatches(garment.colours), score);
   return item;
 }
 
@@ -57,6 +69,7 @@ export function fillCard(card, piece, parts, least, act) {
   const about = [percent(garment.score)];
   if (garment.mask) about.push(`${garment.area < 0.01 ? "under 1\u202f%" : percent(garment.area)} of the photo`);
   if (garment.outfit_part) about.push(garment.outfit_part);
+  if (garment.multicolour) about.push("multicolour");
   if (piece.parent) about.push(`part of ${piece.parent.name}`);
   const close = make("button", { className: "close", "aria-label": "Close", onclick: act.close }, "\u00d7");
   const key = coloured(make("b", { className: "key" }), piece.colour);
@@ -69,9 +82,10 @@ export function fillCard(card, piece, parts, least, act) {
   }
   if (garment.colours.length) {
     const list = make("ul", { className: "colours", "aria-label": "Colours" });
-    for (const { name, hex, share } of garment.colours) {
-      const swatch = coloured(make("i", { "aria-hidden": "true" }), hex);
-      list.append(make("li", {}, swatch, make("span", {}, name), make("code", {}, hex), make("span", {}, percent(share))));
+    for (const colour of garment.colours) {
+      const swatch = coloured(make("i", { "aria-hidden": "true" }), colour.hex);
+      const share = make("span", {}, percent(colour.share));
+      list.append(make("li", {}, swatch, make("span", {}, colourName(colour)), make("code", {}, colour.hex), share));
     }
     card.append(list);
   }

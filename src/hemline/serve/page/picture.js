@@ -65,6 +65,26 @@ export class Picture {
   }
 
   /**
+   * The piece that a finger means: the one under it; one smaller than a finger also where the finger is beside it.
+   * @param {number} reach how far beside, in the picture's pixels; half of it where another piece is under the finger
+   */
+  near(across, down, reach) {
+    const under = this.at(across, down);
+    const small = ({ shape }) => Math.min(shape.canvas.width, shape.canvas.height) < 2 * reach;
+    if (!this.map || (under && small(under))) return under;
+    const { width, height } = this.photo;
+    let best = under, nearest = under ? reach / 2 : reach;
+    for (let y = Math.max(0, Math.floor(down * height - reach)); y < Math.min(height, down * height + reach); y++) {
+      for (let x = Math.max(0, Math.floor(across * width - reach)); x < Math.min(width, across * width + reach); x++) {
+        const far = Math.hypot(x - across * width, y - down * height), number = this.map[y * width + x];
+        if (!number || far > nearest || (under && !small(this.pieces[number - 1]))) continue;
+        [best, nearest] = [this.pieces[number - 1], far];
+      }
+    }
+    return best;
+  }
+
+  /**
    * @param {HTMLCanvasElement} canvas
    * @param {?object} lit the piece that is lit up
    * @param {number} unit height of a line of text, in the canvas's pixels
@@ -144,7 +164,7 @@ export class Picture {
     context.drawImage(ring, x - rim, y - rim);
   }
 
-  /** Names on their pieces, moved aside where they would cover each other. */
+  /** Names on their pieces; where two would cover each other, one stands aside with a line to its piece. */
   _labels(context, pieces, unit) {
     context.font = `600 ${unit}px system-ui, sans-serif`;
     context.textBaseline = "middle";
@@ -152,13 +172,16 @@ export class Picture {
     for (const piece of [...pieces].sort((a, b) => a.middle[1] - b.middle[1])) {
       const text = piece.garment.found_by === "label" ? `${piece.name}?` : piece.name;
       const wide = context.measureText(text).width + unit * 2.1;
-      const x = Math.max(2, Math.min(this.photo.width - wide - 2, piece.middle[0] - wide / 2));
-      let y = Math.max(2, Math.min(this.photo.height - high - 2, labelTop(piece, wide, high)));
-      for (const other of taken) {
-        const meets = x < other.x + other.wide && other.x < x + wide && y < other.y + high && other.y < y + high;
-        if (meets) y = Math.min(this.photo.height - high - 2, other.y + high + 2);
-      }
-      taken.push({ x, y, wide });
+      const spots = labelSpots(piece, wide, high).map(([x, y]) => ({
+        x: Math.max(2, Math.min(this.photo.width - wide - 2, x)),
+        y: Math.max(2, Math.min(this.photo.height - high - 2, y)),
+        wide, text, piece,
+      }));
+      const free = (spot) => taken.every((other) => !covers(spot, other, high + 2));
+      taken.push(spots.find(free) ?? spots[0]);
+    }
+    for (const label of taken) leader(context, label, high);
+    for (const { x, y, wide, text, piece } of taken) {
       context.fillStyle = "rgba(18, 18, 22, 0.86)";
       context.beginPath();
       context.roundRect(x, y, wide, high, high / 2);
@@ -173,11 +196,38 @@ export class Picture {
   }
 }
 
-/** Where a label of that size begins: in the middle of its piece, but above or below a piece that it would hide. */
-function labelTop({ shape, middle }, wide, high) {
-  if (shape.canvas.width * shape.canvas.height > 3 * wide * high) return middle[1] - high / 2;
-  const above = shape.y - high * 1.3;
-  return above > 0 ? above : shape.y + shape.canvas.height + high * 0.3;
+/** Whether two labels of that height cover each other. */
+function covers(one, other, high) {
+  return one.x < other.x + other.wide && other.x < one.x + one.wide && Math.abs(one.y - other.y) < high;
+}
+
+/** Where a label of that size may begin, the best place first: on its piece, but beside one that it would hide. */
+function labelSpots({ shape, middle }, wide, high) {
+  const large = shape.canvas.width * shape.canvas.height > 3 * wide * high;
+  const [left, right] = [shape.x - wide - high * 0.4, shape.x + shape.canvas.width + high * 0.4];
+  const top = middle[1] - high / 2, spots = large ? [[middle[0] - wide / 2, top]] : [];
+  for (let step = 0; step < 12; step++) {
+    for (const y of step ? [top + step * high * 0.6, top - step * high * 0.6] : [top]) {
+      if (large && step < 5) spots.push([middle[0] - wide / 2, y]);
+      spots.push([right, y], [left, y]);
+    }
+  }
+  return spots;
+}
+
+/** A line from a piece to its label, where the label stands beside it. */
+function leader(context, { x, y, wide, piece }, high) {
+  const [across, down] = piece.middle;
+  const inside = across >= x && across <= x + wide && down >= y && down <= y + high;
+  if (inside) return;
+  context.beginPath();
+  context.moveTo(across, down);
+  context.lineTo(Math.max(x + high / 2, Math.min(x + wide - high / 2, across)), y + high / 2);
+  for (const [style, width] of [[EDGE, high * 0.14], [piece.colour, high * 0.07]]) {
+    context.strokeStyle = style;
+    context.lineWidth = width;
+    context.stroke();
+  }
 }
 
 /** A copy of a canvas in slanted stripes, `width` pixels each. */
