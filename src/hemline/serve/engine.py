@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from hemline.errors import PhotoError
 from hemline.masks import MaskFormat
-from hemline.runtime import Answer, Detections
+from hemline.runtime import Answer, Detections, Finder, Runtime
 from hemline.serve.metrics import Metrics
 from hemline.tagger import Failure, Placed, Tagger
 from hemline.vocabulary import Vocabulary
@@ -96,10 +96,8 @@ class Engine:
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> None:
-        on_gpu = tagger.runtime.device == "cuda"
-        batch_size = batch_size or (GPU_BATCH if on_gpu else 1)
-        cores = os.cpu_count() or 1
-        workers = workers or (2 * batch_size if on_gpu else min(cores, MOST_WORKERS) + 1)
+        batch_size = batch_size or (GPU_BATCH if tagger.runtime.device == "cuda" else 1)
+        workers = workers or workers_for(tagger.runtime, batch_size)
         self._tagger, self._metrics, self._max_pixels = tagger, metrics, max_pixels
         self._network = _Network(tagger, batch_size)
         self._turns: deque[_Job] = deque()
@@ -195,6 +193,11 @@ class Engine:
                 return
         with suppress(InvalidStateError):  # cancelled meanwhile
             job.answer.set_result([entry for entry in job.entries if entry is not None])
+
+
+def workers_for(runtime: Runtime | Finder, batch_size: int) -> int:
+    """How many threads help to decode and write answers beside a network."""
+    return 2 * batch_size if runtime.device == "cuda" else min(os.cpu_count() or 1, MOST_WORKERS) + 1
 
 
 class _Network:
