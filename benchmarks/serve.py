@@ -102,7 +102,7 @@ def throughput(
         rates["threads"].append(alone(answer_of(tagger), photos, args.requests, workers))
         note("  ".join(f"{name} {measured[-1]:.2f}/s" for name, measured in rates.items()))
         for clients in CLIENTS:
-            load = under_load(server, wanted, clients, args.requests)
+            load = under_load(server, wanted, clients, max(args.requests, 4 * clients))
             loads[clients].append(load)
             note(
                 f"  {clients:>2} clients {load.rate:6.2f}/s   p50 {1000 * load.median:6.0f} ms   "
@@ -125,7 +125,8 @@ def throughput(
 
 def memory(args: argparse.Namespace, server: Server, wanted: Sequence[tuple[bytes, bytes]]) -> list[Figure]:
     """How much more the server holds in the end than after its first requests."""
-    under_load(server, wanted, 8, args.steady)
+    if args.steady:
+        under_load(server, wanted, 8, args.steady)
     note("memory after each 500 requests: " + ", ".join(f"{held:.0f}" for held in server.held) + " MiB")
     if len(server.held) < 2:
         return []
@@ -219,7 +220,7 @@ def _held(pid: int) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="of throughput (3)")
-    parser.add_argument("--requests", type=int, default=100, help="of each measurement of a round (100)")
+    parser.add_argument("--requests", type=int, default=100, help="of each measurement of a round (100), but four of a client at least")
     parser.add_argument("--steady", type=int, default=1000, help="that are asked after them, for memory (1000)")
     parser.add_argument("--source", help="folder of photos to send; the demo photo in several sizes, if not given")
     parser.add_argument("--json", action="store_true", help="print the ratios as JSON")

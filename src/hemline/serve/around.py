@@ -45,7 +45,8 @@ log = logging.getLogger("hemline.serve")
 
 
 class Around:
-    """Counts requests, adds `HEADERS`, and answers 500 with one sentence where a handler failed.
+    """Counts requests, adds `HEADERS`, and answers with one sentence where a handler failed (500) or was
+    cut off as the server stops (503).
 
     Args:
         app: What answers.
@@ -80,6 +81,10 @@ class Around:
         metrics.in_flight.inc()
         try:
             await self._app(scope, body.receive, answer)
+        except asyncio.CancelledError:  # it had its last seconds: see `hemline.serve.cli.LAST_REQUESTS`
+            if not status:
+                body.leave()
+                await _say(answer, 503, "the server is being stopped")
         except Exception:
             log.exception("a request could not be answered")
             if not status:
@@ -104,6 +109,10 @@ class _Body:
         message = await self._receive()
         self._open = self._open and message["type"] == "http.request" and message.get("more_body", False)
         return message
+
+    def leave(self) -> None:
+        """Read no more of it."""
+        self._open = False
 
     async def drain(self, seconds: float) -> None:
         """Read the rest and drop it, up to `DRAINED`."""

@@ -133,6 +133,11 @@ def _run(app: FastAPI, settings: Settings, listener: socket.socket, *, open_page
             if open_page and _has_browser():
                 Thread(target=_open, args=(address,), daemon=True).start()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            if self.force_exit:  # a second Ctrl-C: the engine is closed all the same
+                await self.lifespan.shutdown()
+
     config = uvicorn.Config(
         app,
         log_level="warning",
