@@ -8,6 +8,7 @@ In each round, one after the other and with the same photos
 
     tagger      `Tagger` in a loop of one thread: the file's bytes to the JSON of the answer
     threads     the same by as many threads as the server's engine has; the network runs in one of them at a time
+    stream      `Tagger.stream`, whose network sees 16 photos at a time, to JSON
     N clients   the server, in a process of its own, over the loopback, asked by so many clients without a pause
 
 and rates are divided by those of their own round, so that other load on the machine cancels. Each answer is compared,
@@ -39,7 +40,7 @@ import numpy as np
 from tag import SIZES, Figure, demo_photos, note
 
 from hemline.photo import find_photos
-from hemline.serve.engine import workers_for
+from hemline.serve.engine import batch_size_for, workers_for
 from hemline.tagger import Tagger
 
 CLIENTS = (1, 8, 64)
@@ -92,14 +93,15 @@ def throughput(
     args: argparse.Namespace, server: Server, tagger: Tagger, wanted: Sequence[tuple[bytes, bytes]]
 ) -> list[Figure]:
     """Rates and seconds of each round, and their ratios."""
-    workers = workers_for(tagger.runtime, 1)
+    workers = workers_for(batch_size_for(tagger.runtime))
     photos = [photo for photo, _ in wanted]
-    rates: dict[str, list[float]] = {"tagger": [], "threads": []}
+    rates: dict[str, list[float]] = {"tagger": [], "threads": [], "stream": []}
     loads: dict[int, list[Load]] = {clients: [] for clients in CLIENTS}
     note(f"{len(photos)} photos; {workers} threads of the engine, {os.cpu_count()} cores")
     for _ in range(args.rounds):
         rates["tagger"].append(alone(answer_of(tagger), photos, args.requests, 1))
         rates["threads"].append(alone(answer_of(tagger), photos, args.requests, workers))
+        rates["stream"].append(streamed(tagger, photos, args.requests))
         note("  ".join(f"{name} {measured[-1]:.2f}/s" for name, measured in rates.items()))
         for clients in CLIENTS:
             load = under_load(server, wanted, clients, max(args.requests, 4 * clients))
@@ -116,6 +118,7 @@ def throughput(
             _figure(f"serve, {n} clients / Tagger with the engine's threads", served[n], rates["threads"], ">= 0.9")
             for n in CLIENTS[1:]
         ),
+        _figure(f"serve, {max(CLIENTS)} clients / Tagger.stream", served[max(CLIENTS)], rates["stream"], ">= 0.9"),
         _figure(
             f"p99 at {max(CLIENTS)} clients / that of clients served in turn",
             [load.p99 for load in loads[max(CLIENTS)]], fair, "<= 1.5",
@@ -153,6 +156,14 @@ def alone(answer: Answer, photos: Sequence[bytes], number: int, threads: int) ->
         begun = time.perf_counter()
         done = sum(1 for _ in pool.map(answer, islice(cycle(photos), number)))
         return done / (time.perf_counter() - begun)
+
+
+def streamed(tagger: Tagger, photos: Sequence[bytes], number: int) -> float:
+    """Photos a second."""
+    begun = time.perf_counter()
+    for result in tagger.stream(islice(cycle(photos), number)):
+        json.dumps([result.to_dict()])
+    return number / (time.perf_counter() - begun)
 
 
 def under_load(server: Server, wanted: Sequence[tuple[bytes, bytes]], clients: int, number: int) -> Load:
