@@ -231,7 +231,7 @@ def _held(pid: int) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="of throughput (3)")
-    parser.add_argument("--requests", type=int, default=100, help="of each measurement of a round (100), but four of a client at least")
+    parser.add_argument("--requests", type=int, default=100, help="of each measurement (100); at least 4 a client")
     parser.add_argument("--steady", type=int, default=1000, help="that are asked after them, for memory (1000)")
     parser.add_argument("--source", help="folder of photos to send; the demo photo in several sizes, if not given")
     parser.add_argument("--json", action="store_true", help="print the ratios as JSON")

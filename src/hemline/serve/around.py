@@ -45,8 +45,9 @@ log = logging.getLogger("hemline.serve")
 
 
 class Around:
-    """Counts requests, adds `HEADERS`, and answers with one sentence where a handler failed (500) or was
-    cut off as the server stops (503).
+    """Counts requests, adds `HEADERS`, and answers with one sentence where nobody else does.
+
+    That is 500 where a handler failed, and 503 where it is cut off as the server stops.
 
     Args:
         app: What answers.
@@ -91,9 +92,12 @@ class Around:
                 await _say(answer, 500, "something went wrong here, and the server's log says what")
         finally:
             metrics.in_flight.dec()
-            metrics.requests.labels(_route(scope["path"]), str(status or 499)).inc()  # 499: the client has gone
-            if scope["path"] == PREDICT:
-                metrics.answer.observe(time.monotonic() - begun)
+            self._count(scope["path"], status or 499, time.monotonic() - begun)  # 499: the client has gone
+
+    def _count(self, path: str, status: int, seconds: float) -> None:
+        self._metrics.requests.labels(_route(path), str(status)).inc()
+        if path == PREDICT:
+            self._metrics.answer.observe(seconds)
 
 
 class _Body:

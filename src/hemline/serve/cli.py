@@ -150,7 +150,7 @@ def _run(app: FastAPI, settings: Settings, listener: socket.socket, *, open_page
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """What SIGTERM does before and after requests are taken: without it, the first process of a container ignores it."""
+    """What SIGTERM does before and after requests are taken; a container's first process ignores it else."""
     raise SystemExit(0)
 
 
