@@ -32,10 +32,11 @@ def noise(seed, size=(40, 40)):
 
 
 @contextmanager
-def serving(tagger, settings):
-    """A client of a server that runs in a thread."""
+def serving(tagger, settings, last=None):
+    """A client of a server that runs in a thread; `client.stop()` stops it, and requests have `last` seconds to end."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(make_app(tagger, settings), log_level="error", ws="none", access_log=False)
+    config = uvicorn.Config(make_app(tagger, settings), log_level="error", ws="none", access_log=False,
+                            timeout_graceful_shutdown=last)  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -46,6 +47,7 @@ def serving(tagger, settings):
         with httpx2.Client(
             base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False, timeout=30
         ) as client:
+            client.stop = lambda: setattr(server, "should_exit", True)
             yield client
     finally:
         server.should_exit = True

@@ -220,7 +220,7 @@ def test_the_number_of_threads_comes_from_the_caller_or_the_environment(
 ) -> None:
     def used(**options: Any) -> int:
         runtime: Any = open_(graph, runtime="openvino", **options)
-        threads: int = runtime._request(1).get_compiled_model().get_property("INFERENCE_NUM_THREADS")
+        threads: int = runtime._alone.get_property("INFERENCE_NUM_THREADS")
         return threads
 
     monkeypatch.setenv(THREADS_VARIABLE, "1")

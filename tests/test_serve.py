@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 from importlib.resources import files
+from urllib.parse import urljoin
 
 import jsonschema  # type: ignore[import-untyped]  # jsonschema ships no types
 import pytest
@@ -241,7 +243,9 @@ def test_labels_are_those_of_the_weights(client):
     words = client.get("/v1/labels").json()
     assert [(x["name"], x["id"]) for x in words["categories"]] == [(c.name, c.id) for c in SPACE.categories]
     assert words["groups"][0]["labels"] == [{"name": "plain", "id": 317}, {"name": "striped", "id": 316}]
-    assert "navy" in words["colours"]
+    assert {"navy", "green"} <= set(words["colours"])
+    assert {"burgundy", "ivory"} <= set(words["shades"])
+    assert not set(words["shades"]) & set(words["colours"])
 
 
 def test_figures(client):
@@ -265,6 +269,10 @@ def test_nothing_that_is_served_loads_from_elsewhere(client):
     assert "/v1/predict" in docs.text
     assert "://" not in docs.text
     assert "<script" not in docs.text
+    links = re.findall(r'(?:href|src)="([^"]*)"', docs.text)
+    assert {urljoin("http://host/below/docs", link) for link in links} == {
+        "http://host/below/", "http://host/below/openapi.json"
+    }  # fmt: skip
     for path in ("/docs", "/healthz", "/openapi.json", "/nothing"):
         headers = client.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'")

@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 
 import httpx2
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from hemline.cli import app as commands
 from hemline.serve.engine import Engine, Sent
 from hemline.serve.metrics import Metrics
 from hemline.serve.settings import Settings
@@ -41,8 +44,6 @@ class Gate(ColourRuntime):
 def gated(device="cpu"):
     plain = colour_tagger()
     return Tagger(Gate(device), plain.metadata)
-
-
 
 
 def painted_plain(red):
@@ -193,46 +194,92 @@ def test_a_body_that_never_comes_ends():
         assert b"408" in slow.recv(1000).partition(b"\r\n")[0]
 
 
-def start(*arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HEMLINE_TOKEN": "", "PORT": ""}
-    return subprocess.Popen(
-        [sys.executable, "-m", "hemline", "serve", "--no-open", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+@pytest.fixture
+def command():
+    """Runs the command in this process, where it ends before it listens."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda *words: CliRunner().invoke(commands, ["serve", "--no-open", *words], env={"HEMLINE_TOKEN": ""})
+    signal.signal(signal.SIGTERM, before)
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_a_port_that_is_taken_is_one_sentence(command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = start("--port", str(port))
-        out, said = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert out == ""
-    assert said.startswith(f"error: 127.0.0.1:{port} cannot be had")
-    assert said.count("\n") == 1
+        ended = command("--port", str(port))
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"error: 127.0.0.1:{port} cannot be had")
+    assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [("--token", "a b"), ("--max-photos", "0"), ("--host", "no.such.host.invalid")])
-def test_impossible_options_are_one_sentence(arguments):
-    process = start(*arguments)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(("--token", "a b"), "token"), (("--max-photos", "0"), "max_photos"), (("--host", "a..b"), "host")],
+)
+def test_impossible_options_are_one_sentence(command, arguments, named):
+    ended = command(*arguments)
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith(f"error: {named}")
+    assert ended.stderr.count("\n") == 1
+
+
+@contextmanager
+def started(*arguments):
+    """The command in a process of its own, and a client of it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HEMLINE_TOKEN": "", "PORT": ""}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hemline", "serve", "--no-open", "--port", "0", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        with httpx2.Client(base_url=process.stdout.readline().strip(), trust_env=False, timeout=60) as client:
+            yield process, client
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.slow
-def test_the_command_serves_until_ctrl_c():
-    process = start("--port", "0", "--host", "0.0.0.0")
-    try:
-        address = process.stdout.readline().strip()
-        with httpx2.Client(base_url=address, trust_env=False) as client:
-            assert client.get("/healthz").json()["status"] == "ok"
-            assert client.post("/v1/predict", files=[("photo", ("x", PHOTO))]).status_code == 200
-        process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_the_command_serves_until_it_is_stopped_and_ends_its_requests(number, code):
+    with started("--host", "0.0.0.0") as (process, client):
+        assert client.get("/healthz").json()["status"] == "ok"
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(client.post, "/v1/predict", files=[("photo", ("x", PHOTO))] * 16)
+            until(lambda: "hemline_photos_waiting 0.0" not in httpx2.get(client.base_url.join("/metrics")).text)
+            process.send_signal(number)
+            assert answer.result().status_code == 200
+            assert len(answer.result().json()) == 16
         _, said = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in said
     assert said.count("warning:") == 1
+
+
+@pytest.mark.slow
+def test_who_stops_it_twice_waits_for_no_request():
+    with started() as (process, client), ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(client.post, "/v1/predict", files=[("photo", ("x", PHOTO))] * 16) for _ in range(8)]
+        until(lambda: "hemline_requests_in_flight 9.0" in httpx2.get(client.base_url.join("/metrics")).text)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        late = [answer.result() for answer in answers if answer.result().status_code != 200]
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert [answer.status_code for answer in late] == [503] * len(late)
+    assert all(answer.json() == {"error": "the server is being stopped"} for answer in late)
+    assert late
+
+
+def test_a_request_that_is_cut_off_as_the_server_stops_is_told_so():
+    tagger = gated()
+    with serving(tagger, Settings(), last=0.2) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.post, "/v1/predict", files=[("photo", ("x", PHOTO))] * 4)
+        until(lambda: "hemline_requests_in_flight 2.0" in client.get("/metrics").text)
+        client.stop()
+        assert answer.result().status_code == 503
+        assert answer.result().json() == {"error": "the server is being stopped"}
+        tagger.runtime.open.set()
+    assert sum(tagger.runtime.batches) < 4

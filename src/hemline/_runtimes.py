@@ -45,29 +45,49 @@ class OpenVino:
         self._core = core
         self._canvas = metadata.canvas
         self._graph = _graph(weights, metadata, ".onnx", ".xml")
-        self._requests: dict[int, Any] = {}
-        self._lock = Lock()  # a request holds one batch at a time
-        request = self._request(1)  # says now what is wrong with the graph
-        named = {name for output in request.model_outputs for name in output.get_names()}
+        self._lock = Lock()  # a request holds one photo at a time
+        self._alone = self._compile(self._options)  # says now what is wrong with the graph
+        self.streams = int(self._alone.get_property("INFERENCE_NUM_THREADS"))
+        """Photos that are quickest read at a time: one a thread."""
+        self._first = self._alone.create_infer_request()
+        self._beside: list[Any] = []
+        named = {name for output in self._alone.outputs for name in output.get_names()}
         self._outputs = [name for name in Answer._fields if name in named]
 
     def __call__(self, pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         with self._lock:
-            outputs = self._request(len(pixels)).infer({"pixels": pixels, "valid": valid})
-            return Answer(**{name: outputs[name] for name in self._outputs})
+            requests = [self._first]
+            if len(pixels) > 1 and 2 * len(pixels) >= self.streams > 1:
+                requests = self._beside = self._beside or self._of_one_thread()
+            return self._in_turn(requests, pixels, valid)
 
-    def _request(self, batch: int) -> Any:  # noqa: ANN401  OpenVINO has no types
-        """One photo has a request of its own: with its shapes fixed, it takes a tenth less time than in any batch."""
-        size = 1 if batch == 1 else -1
-        if size not in self._requests:
-            try:
-                model = self._core.read_model(str(self._graph))
-                model.reshape({"pixels": [size, *self._canvas, 3], "valid": [size, *self._canvas]})
-                compiled = self._core.compile_model(model, "CPU", self._options)
-            except RuntimeError as error:
-                raise _unreadable(self._graph, error) from error
-            self._requests[size] = compiled.create_infer_request()
-        return self._requests[size]
+    def _in_turn(self, requests: list[Any], pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
+        """Photo after photo, each by the request that has been at work longest; shapes are fixed, which is quickest."""
+        answers: list[list[NDArray[np.float32]]] = []
+        for i in range(len(pixels) + len(requests)):
+            request, ended = requests[i % len(requests)], i - len(requests)
+            if 0 <= ended < len(pixels):
+                request.wait()
+                answers.append([request.get_tensor(name).data.copy() for name in self._outputs])
+            if i < len(pixels):
+                request.start_async({"pixels": pixels[i : i + 1], "valid": valid[i : i + 1]})
+        parts = zip(*answers, strict=True)
+        return Answer(**{name: np.concatenate(part) for name, part in zip(self._outputs, parts, strict=True)})
+
+    def _of_one_thread(self) -> list[Any]:
+        """A request a thread: for several photos, quicker than all threads on one and then the next."""
+        wide = {"PERFORMANCE_HINT": "THROUGHPUT"}
+        wide |= {key: str(self.streams) for key in ("NUM_STREAMS", "INFERENCE_NUM_THREADS")}
+        compiled = self._compile(self._options | wide)
+        return [compiled.create_infer_request() for _ in range(self.streams)]
+
+    def _compile(self, options: dict[str, str]) -> Any:  # noqa: ANN401  OpenVINO has no types
+        try:
+            model = self._core.read_model(str(self._graph))
+            model.reshape({"pixels": [1, *self._canvas, 3], "valid": [1, *self._canvas]})
+            return self._core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise _unreadable(self._graph, error) from error
 
 
 class OnnxRuntime:

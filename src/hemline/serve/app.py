@@ -80,6 +80,7 @@ def make_app(tagger: Tagger, settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        servers=[{"url": "."}],  # where this description lies, which a proxy may have put below a path
         docs_url=None,
         redoc_url=None,
         exception_handlers={Refused: _refused, HTTPException: _no_route, RequestValidationError: _wrong_query},

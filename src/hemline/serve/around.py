@@ -45,7 +45,9 @@ log = logging.getLogger("hemline.serve")
 
 
 class Around:
-    """Counts requests, adds `HEADERS`, and answers 500 with one sentence where a handler failed.
+    """Counts requests, adds `HEADERS`, and answers with one sentence where nobody else does.
+
+    That is 500 where a handler failed, and 503 where it is cut off as the server stops.
 
     Args:
         app: What answers.
@@ -80,15 +82,22 @@ class Around:
         metrics.in_flight.inc()
         try:
             await self._app(scope, body.receive, answer)
+        except asyncio.CancelledError:  # it had its last seconds: see `hemline.serve.cli.LAST_REQUESTS`
+            if not status:
+                body.leave()
+                await _say(answer, 503, "the server is being stopped")
         except Exception:
             log.exception("a request could not be answered")
             if not status:
                 await _say(answer, 500, "something went wrong here, and the server's log says what")
         finally:
             metrics.in_flight.dec()
-            metrics.requests.labels(_route(scope["path"]), str(status or 499)).inc()  # 499: the client has gone
-            if scope["path"] == PREDICT:
-                metrics.answer.observe(time.monotonic() - begun)
+            self._count(scope["path"], status or 499, time.monotonic() - begun)  # 499: the client has gone
+
+    def _count(self, path: str, status: int, seconds: float) -> None:
+        self._metrics.requests.labels(_route(path), str(status)).inc()
+        if path == PREDICT:
+            self._metrics.answer.observe(seconds)
 
 
 class _Body:
@@ -104,6 +113,10 @@ class _Body:
         message = await self._receive()
         self._open = self._open and message["type"] == "http.request" and message.get("more_body", False)
         return message
+
+    def leave(self) -> None:
+        """Read no more of it."""
+        self._open = False
 
     async def drain(self, seconds: float) -> None:
         """Read the rest and drop it, up to `DRAINED`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -81,6 +83,7 @@ def serve(
     - `curl -F photo=@photo.jpg http://127.0.0.1:8000/v1/predict`
     """
     with clean_exit(), needs_extra("serve", "serve"):
+        signal.signal(signal.SIGTERM, _end)
         from hemline import console
         from hemline.serve.app import make_app
         from hemline.serve.settings import Settings
@@ -114,7 +117,10 @@ def serve(
 
 
 def _run(app: FastAPI, settings: Settings, listener: socket.socket, *, open_page: bool) -> None:
-    """Serve until Ctrl-C; says where on stdout once requests are taken."""
+    """Serve until Ctrl-C or SIGTERM; says where on stdout once requests are taken.
+
+    uvicorn takes both while it serves, and raises them again once the last requests have ended.
+    """
     import uvicorn
 
     from hemline import console
@@ -127,6 +133,11 @@ def _run(app: FastAPI, settings: Settings, listener: socket.socket, *, open_page
             if open_page and _has_browser():
                 Thread(target=_open, args=(address,), daemon=True).start()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            if self.force_exit:  # a second Ctrl-C: the engine is closed all the same
+                await self.lifespan.shutdown()
+
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -136,6 +147,11 @@ def _run(app: FastAPI, settings: Settings, listener: socket.socket, *, open_page
         ws="none",
     )
     Server(config).run([listener])
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """What SIGTERM does before and after requests are taken; a container's first process ignores it else."""
+    raise SystemExit(0)
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -37,7 +37,7 @@ def docs_page(document: Mapping[str, Any]) -> tuple[str, str]:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}: API</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
         f"<h1>{title}</h1><p>{escape(info['description'])}</p>"
-        '<p><a href="/">The page</a> · <a href="/openapi.json">OpenAPI description</a></p>'
+        '<p><a href="./">The page</a> · <a href="openapi.json">OpenAPI description</a></p>'
         f"<main>{routes}</main>"
         f"<section><h2>Schemas</h2>{''.join(_schemas(document))}</section></body></html>"
     )

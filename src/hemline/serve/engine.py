@@ -3,9 +3,9 @@
     submit --Job--> turns --workers: decode--> _Network: a batch --workers: the answer's JSON--> Job.answer
 
 A worker takes one photo of a job and then one of the next, so that a request of many photos does not hold up one of
-few behind it. While the network runs, the other workers decode and write answers. The network runs in one thread alone,
-with all the cores it wants: on a CPU on a photo at a time, which is what its runtime is quickest at, on a GPU on
-whatever photos stand ready by then, up to a batch.
+few behind it. While the network runs, the other workers decode and write answers. One thread alone hands photos to the
+network: whatever stands ready by then, up to a batch. OpenVINO has all cores for a photo that is alone, and a core for
+each where there are several.
 
 A job is dropped by cancelling its future: photos of it that nobody has begun are then passed over.
 """
@@ -13,7 +13,6 @@ A job is dropped by cancelling its future: photos of it that nobody has begun ar
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -25,15 +24,13 @@ from typing import NamedTuple
 
 from hemline.errors import PhotoError
 from hemline.masks import MaskFormat
-from hemline.runtime import Answer, Detections
+from hemline.runtime import Answer, Detections, Finder, Runtime
 from hemline.serve.metrics import Metrics
 from hemline.tagger import Failure, Placed, Tagger
 from hemline.vocabulary import Vocabulary
 
-GPU_BATCH = 16
-"""Photos that a GPU sees at a time, at most."""
-MOST_WORKERS = 8
-"""Threads that decode and write answers beside a CPU's network; each may hold a photo's pixels."""
+MOST_AT_ONCE = 16
+"""Photos that the network sees at a time, at most."""
 
 
 class Sent(NamedTuple):
@@ -83,8 +80,9 @@ class Engine:
         tagger: Reads the photos.
         metrics: Is told what is done.
         max_pixels: The largest photo to read, width times height.
-        batch_size: Photos that the network sees at a time, at most; 1 on a CPU, `GPU_BATCH` on a GPU, if None.
-        workers: Threads that decode and write answers; as many as help if None.
+        batch_size: Photos that the network sees at a time, at most; as many as its runtime is quickest with if None.
+        workers: Threads that decode and write answers, each of which may hold a photo's pixels; `workers_for` the
+            batch if None.
     """
 
     def __init__(
@@ -96,10 +94,8 @@ class Engine:
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> None:
-        on_gpu = tagger.runtime.device == "cuda"
-        batch_size = batch_size or (GPU_BATCH if on_gpu else 1)
-        cores = os.cpu_count() or 1
-        workers = workers or (2 * batch_size if on_gpu else min(cores, MOST_WORKERS) + 1)
+        batch_size = batch_size or batch_size_for(tagger.runtime)
+        workers = workers or workers_for(batch_size)
         self._tagger, self._metrics, self._max_pixels = tagger, metrics, max_pixels
         self._network = _Network(tagger, batch_size)
         self._turns: deque[_Job] = deque()
@@ -195,6 +191,16 @@ class Engine:
                 return
         with suppress(InvalidStateError):  # cancelled meanwhile
             job.answer.set_result([entry for entry in job.entries if entry is not None])
+
+
+def batch_size_for(runtime: Runtime | Finder) -> int:
+    """How many photos a runtime is quickest with: 1 where it reads one after another anyway."""
+    return MOST_AT_ONCE if runtime.device == "cuda" else min(getattr(runtime, "streams", 1), MOST_AT_ONCE)
+
+
+def workers_for(batch_size: int) -> int:
+    """How many threads keep a batch at work and have the next one ready."""
+    return 2 * batch_size + 1
 
 
 class _Network:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from hemline import __version__
-from hemline.colour import PROTOTYPES
+from hemline.colour import PROTOTYPES, SHADES
 from hemline.metadata import Metadata
 from hemline.serve.settings import Settings
 from hemline.vocabulary import VOCABULARIES
@@ -70,6 +70,8 @@ class Words(BaseModel):
     categories: list[CategoryWord]
     groups: list[GroupWords]
     colours: list[str]
+    shades: list[str]
+    """Finer words, which may stand beside a colour."""
     vocabularies: list[str]
 
 
@@ -106,5 +108,6 @@ def words(metadata: Metadata) -> Words:
             if group.shown
         ],
         colours=list(PROTOTYPES),
+        shades=list(SHADES),
         vocabularies=list(VOCABULARIES),
     )
