@@ -59,7 +59,11 @@ class OpenVino:
             requests = [self._first]
             if len(pixels) > 1 and 2 * len(pixels) >= self.streams > 1:
                 requests = self._beside = self._beside or self._of_one_thread()
-            return self._in_turn(requests, pixels, valid)
+            try:
+                return self._in_turn(requests, pixels, valid)
+            except BaseException:                          # a request that still runs would refuse the next photo
+                self._beside, self._first = [], self._alone.create_infer_request()
+                raise
 
     def _in_turn(self, requests: list[Any], pixels: NDArray[np.uint8], valid: NDArray[np.uint8]) -> Answer:
         """Photo after photo, each by the request that has been at work longest; shapes are fixed, which is quickest."""
