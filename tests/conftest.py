@@ -27,6 +27,15 @@ def pytest_sessionfinish():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(request, tmp_path_factory):
+    """Where the processes of a run find what one of them has made for all, as `tests.exported` does."""
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEMLINE_TESTS_FOLDER", str(folder.parent if hasattr(request.config, "workerinput") else folder))
+        yield
+
+
 @pytest.fixture
 def tiny_config():
     """A recipe small enough for tests: an untrained MobileNet at 64x64."""

@@ -26,10 +26,8 @@ SIZE = (51, 69)
 NARROW = {
     "ddsc": ["head.widths=[256,192,128,64]"],
     "exfuse": ["head.ss_width=64"],
-    "fcn": ["backbone=resnet18"],
-    "pspnet": ["backbone=resnet18"],
+    "fcn": ["backbone.name=resnet18"],
     "refinenet": ["head.widths=[96,64,64,64]"],
-    "unet_2015": ["head.width=24"],
 }
 """Widths and trunks of networks that take seconds as their recipes have them; the paths through them are the same."""
 
