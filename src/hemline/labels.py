@@ -243,9 +243,7 @@ class LabelSpace:
 
 
 def load_label_space(name: str | Path) -> LabelSpace:
-    """Load a label space that ships with Hemline by its name, or any by the path of its YAML.
-
-    One that ships is read once: all who ask get the same object.
+    """Load a label space that ships with Hemline by its name (once: all get the same object), or any by its YAML's path.
 
     Raises:
         LabelError: neither a known name nor a readable YAML of a label space.
