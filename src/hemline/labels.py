@@ -243,7 +243,7 @@ class LabelSpace:
 
 
 def load_label_space(name: str | Path) -> LabelSpace:
-    """Load a label space that ships with Hemline by its name (once: all get the same object), or any by its YAML's path.
+    """Load a label space that ships with Hemline by its name (once: all get the same one), or any by its YAML's path.
 
     Raises:
         LabelError: neither a known name nor a readable YAML of a label space.
