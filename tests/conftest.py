@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import gc
 import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -13,7 +14,26 @@ from hemline.labels import load_label_space
 from hemline.model import build
 
 # one thread in each process where pytest-xdist runs several
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+def pytest_collection_finish():
+    """What the imports made stays to the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish():
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(request, tmp_path_factory):
+    """Where the processes of a run find what one of them has made for all, as `tests.exported` does."""
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEMLINE_TESTS_FOLDER", str(folder.parent if hasattr(request.config, "workerinput") else folder))
+        yield
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""A small network with its checkpoint and its graph, made once for all tests that need them."""
+"""A small network with its checkpoint and its graph, made once a run for all tests that need them."""
 
-import tempfile
+import os
 from functools import cache
 from pathlib import Path
 from shutil import copy
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from hemline.checkpoint import save
@@ -25,7 +26,6 @@ CONFIG = Config(
     head=Head(options={"widths": [24, 16, 16]}),
     label_head=LabelHead(hidden=32),
 )
-FOLDER = tempfile.TemporaryDirectory(prefix="hemline-tests-")
 
 
 def canvases(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -73,10 +73,13 @@ def small_network() -> tuple[Network, Metadata]:
 
 @cache
 def _original() -> Path:
-    network, metadata = small_network()
-    checkpoint = Path(FOLDER.name) / "small.safetensors"
-    save(checkpoint, network.state_dict(), metadata)
-    export(checkpoint)
+    """Made by the first process of a run that asks; the others wait for it, or try it themselves where it failed."""
+    checkpoint = Path(os.environ["HEMLINE_TESTS_FOLDER"]) / "small.safetensors"
+    with FileLock(checkpoint.with_suffix(".lock")):
+        if not checkpoint.with_suffix(".onnx").exists():  # the last to be written, and whole
+            network, metadata = small_network()
+            save(checkpoint, network.state_dict(), metadata)
+            export(checkpoint)
     return checkpoint
 
 

@@ -33,7 +33,6 @@ def head_parameters(deepest: int, low_level: int, num_classes: int, *, separable
     return aspp + decoder + 256 * num_classes + num_classes
 
 
-@pytest.mark.parametrize("num_classes", [6, 47])
 @pytest.mark.parametrize(
     ("overrides", "trunk", "deepest", "low_level", "separable"),
     [
@@ -44,9 +43,10 @@ def head_parameters(deepest: int, low_level: int, num_classes: int, *, separable
         (("backbone.name=inception_resnet_v2",), 54_306_464, 1536, 192, True),
     ],
 )
-def test_parameters(overrides, trunk, deepest, low_level, separable, num_classes):
-    counted = facts(NAME, overrides, num_classes=num_classes)
-    expected = trunk + head_parameters(deepest, low_level, num_classes, separable=separable)
+def test_parameters(overrides, trunk, deepest, low_level, separable):
+    """At 6 classes; the next test counts at 47."""
+    counted = facts(NAME, overrides, num_classes=6)
+    expected = trunk + head_parameters(deepest, low_level, 6, separable=separable)
     assert counted.parameters == counted.parameters_in_training == expected
     assert counted.output_stride == 4
 

@@ -21,8 +21,15 @@ from tests.formula import photo
 
 DENSE = [name for name, head in HEADS.items() if issubclass(head, MaskHead)]
 NUM_CLASSES = 5
-SIZE = (75, 101)
+SIZE = (51, 69)
 """Multiples of nothing that a network likes."""
+NARROW = {
+    "ddsc": ["head.widths=[256,192,128,64]"],
+    "exfuse": ["head.ss_width=64"],
+    "fcn": ["backbone.name=resnet18"],
+    "refinenet": ["head.widths=[96,64,64,64]"],
+}
+"""Widths and trunks of networks that take seconds as their recipes have them; the paths through them are the same."""
 
 
 class Walk(NamedTuple):
@@ -39,7 +46,7 @@ class Walk(NamedTuple):
 @cache
 def walk(name: str) -> Walk:
     torch.manual_seed(0)
-    config = recipe(name, ["labels=outfit5"])
+    config = recipe(name, ["labels=outfit5", *NARROW.get(name, ())])
     network = build(config, load_label_space("outfit5"), trunk_weights=False)
     head = network.mask_head.train()
     features = network.backbone.train()(photo(*SIZE, batch=2))

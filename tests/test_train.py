@@ -30,6 +30,20 @@ def config(tiny_config, tmp_path):
     return replace(tiny_config, epochs=3, data=data, validation=0.2, batch_size=4, out=str(tmp_path))
 
 
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    """A folder with the run `tiny` after its first epoch, trained once: copy it, or only read it."""
+    kept = {}
+
+    def run(config):
+        if not kept:
+            kept["folder"] = tmp_path_factory.mktemp("one_epoch")
+            kept["best"] = train(replace(config, epochs=1, out=str(kept["folder"])))
+        return kept["best"]
+
+    return run
+
+
 class Record:
     """A watcher that remembers, and may do something at a step."""
 
@@ -78,6 +92,7 @@ def test_a_run_leaves_what_it_promises(config, tmp_path):
 
 
 def test_one_seed_gives_one_run(config):
+    config = replace(config, epochs=2)
     first, _ = load(train(config))
     again, _ = load(train(replace(config, name="again")))
     other, _ = load(train(replace(config, name="other", seed=1)))
@@ -219,8 +234,8 @@ def test_own_head_that_answers_too_few_maps(config, masks, says):
         train(replace(config, masks=masks, loss=Loss(bce=0, cross_entropy=1)), head=head)
 
 
-def test_starting_from_weights_keeps_what_fits(config):
-    first = train(replace(config, epochs=1))
+def test_starting_from_weights_keeps_what_fits(one_epoch, config):
+    first = one_epoch(config)
     state, _ = load(first)
     wider = replace(config.label_head, hidden=20)
     frozen = replace(config, name="next", init=str(first), epochs=1, lr=1e-12, model_ema_decay=0.0, label_head=wider)
@@ -230,9 +245,9 @@ def test_starting_from_weights_keeps_what_fits(config):
     assert after["label_head.shared.0.weight"].shape != state["label_head.shared.0.weight"].shape
 
 
-def test_another_label_space_keeps_what_was_learnt_of_the_same_words(config, tmp_path):
+def test_another_label_space_keeps_what_was_learnt_of_the_same_words(one_epoch, config, tmp_path):
     """Rows of the last layers follow their names, also where both spaces have as many of them."""
-    first = train(replace(config, epochs=1))
+    first = one_epoch(config)
     state, metadata = load(first)
     space = metadata.labels.to_dict()
     space["categories"][3]["name"] = "poncho"
@@ -256,8 +271,8 @@ def test_another_label_space_keeps_what_was_learnt_of_the_same_words(config, tmp
     assert not any(torch.allclose(after[weight][poncho], row) for row in state[weight])
 
 
-def test_weights_of_another_trunk_are_no_start(config):
-    first = train(replace(config, epochs=1))
+def test_weights_of_another_trunk_are_no_start(one_epoch, config):
+    first = one_epoch(config)
     other = replace(config, name="next", init=str(first), backbone=replace(config.backbone, name="resnet10t"))
     with pytest.raises(ConfigError, match=r"the trunk of .* is mobilenetv2_035, not the recipe's resnet10t"):
         train(other)

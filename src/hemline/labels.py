@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from reprlib import repr as short
@@ -243,11 +243,15 @@ class LabelSpace:
 
 
 def load_label_space(name: str | Path) -> LabelSpace:
-    """Load a label space that ships with Hemline by its name, or any by the path of its YAML.
+    """Load a label space that ships with Hemline by its name (once: all get the same one), or any by its YAML's path.
 
     Raises:
         LabelError: neither a known name nor a readable YAML of a label space.
     """
+    return _shipped(str(name)) if str(name) in LABEL_SPACES else _load(name)
+
+
+def _load(name: str | Path) -> LabelSpace:
     path = path_of(name)
     try:
         if str(name) in LABEL_SPACES:
@@ -262,6 +266,7 @@ def load_label_space(name: str | Path) -> LabelSpace:
     return LabelSpace.from_dict(data)
 
 
+_shipped = cache(_load)
 _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "version": (int,),
