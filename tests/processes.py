@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -55,6 +56,8 @@ def _one(do: Callable[[], Any], rank: int, size: int, port: int, there: Connecti
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
                "TORCHELASTIC_USE_AGENT_STORE": True}  # fmt: skip
     os.environ.update({name: str(value) for name, value in numbers.items()})
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not the address that the machine's name happens to have
     torch.set_num_threads(1)  # threads do not outlive a fork
     try:
         answer = do()

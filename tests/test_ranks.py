@@ -14,7 +14,7 @@ from torch import Tensor
 from hemline.config import Config
 from hemline.data.loading import EpochSampler, TrainingSet, open_sources
 from hemline.data.sample import WHOLE_PHOTO, Batch, Region, Sample, collate
-from hemline.errors import ConfigError, DataError, ElsewhereError, StoppedError
+from hemline.errors import ConfigError, DataError, DeviceError, ElsewhereError, StoppedError
 from hemline.labels import load_label_space
 from hemline.loss_config import Loss
 from hemline.losses import JointLoss
@@ -159,6 +159,14 @@ def test_what_one_cannot_do_ends_both_and_is_said_once() -> None:
     said = [(DataError, f"process {i} of 2: a photo is torn") for i in (1, 2)]
     assert ends_by(broken(0)) == [said[0], (ElsewhereError, said[0][1])]
     assert ends_by(broken(1)) == [(ElsewhereError, said[1][1]), said[1]]
+
+
+def test_processes_that_cannot_reach_each_other_say_how(monkeypatch: Any) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere9")
+    ends = ends_by(lambda ranks: ranks.gather(0))
+    assert [end.kind for end in ends] == [DeviceError] * 2
+    assert ends[1].said.startswith("process 2 of 2 cannot reach the others (")
+    assert "GLOO_SOCKET_IFNAME" in ends[1].said
 
 
 def test_what_both_run_into_is_said_by_the_first() -> None:

@@ -45,14 +45,15 @@ def assert_begun(out, whole):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=NAMES.get)
 def test_signals_at_any_moment_are_one_sentence_and_the_same_command_goes_on(shop, whole, tmp_path, number):
     draw = random.Random(number)
-    out, turn, stops = tmp_path / "0", 0, 0
+    out, turn, stops, finished = tmp_path / "0", 0, 0, 0
     while stops < 6:
         process = start(command(shop, out, workers=1 + turn % 2, part_size=20))
         before = read_manifest(out).photos if (out / "manifest.jsonl").exists() else 0
         while process.poll() is None and len(members(process.pid)) < 3:  # it, a worker, and who watches semaphores
             time.sleep(0.01)
         time.sleep(draw.choice([draw.uniform(0, 0.3), draw.uniform(0, 3)]))
-        for _ in range(draw.choice([1, 2, 2, 3])):         # an impatient user; in a terminal all processes hear it
+        signals = draw.choice([1, 2, 2, 3])                # an impatient user; in a terminal all processes hear it
+        for _ in range(signals):
             if process.poll() is None:
                 os.killpg(process.pid, number)
                 time.sleep(draw.choice([0, draw.uniform(0, 0.01), draw.uniform(0, 0.1)]))
@@ -66,8 +67,13 @@ def test_signals_at_any_moment_are_one_sentence_and_the_same_command_goes_on(sho
             continue
         stops += 1
         assert process.returncode == 130, said
-        assert said == f"error: stopped; {stand} photos stand in {out}: the same command goes on from there\n"
         assert stand >= before
+        at_once = "error: stopped at once; the same command goes on from the last whole part\n"
+        if signals > 1 and said == at_once:                # a busy machine may hear the second long after the first
+            continue
+        finished += 1
+        assert said == f"error: stopped; {stand} photos stand in {out}: the same command goes on from there\n"
+    assert finished >= stops / 2
     code, said = run(command(shop, out, part_size=20))
     assert code in (0, 1), said
     assert assert_begun(out, whole) == PHOTOS

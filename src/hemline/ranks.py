@@ -30,7 +30,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hemline.errors import ConfigError, ElsewhereError, HemlineError
+from hemline.errors import ConfigError, DeviceError, ElsewhereError, HemlineError, in_short
 from hemline.mask_losses import Term
 
 if TYPE_CHECKING:
@@ -176,16 +176,13 @@ def joined(ranks: Ranks, *, on_gpu: bool) -> Iterator[None]:
     """Within it, the processes of a run can hear each other.
 
     Raises:
+        DeviceError: they never could.
         ElsewhereError: instead of an error that another process says.
     """
     if ranks.size == 1 or distributed.is_initialized():
         yield
         return
-    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
-
-    store, rank, size = next(rendezvous("env://"))
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+    store = _meet(ranks, "cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield
     except BaseException as error:
@@ -196,6 +193,25 @@ def joined(ranks: Ranks, *, on_gpu: bool) -> Iterator[None]:
             raise
         raise told from error
     distributed.destroy_process_group()
+
+
+def _meet(ranks: Ranks, backend: str) -> Store:
+    """Connect with the other processes; what they leave for each other.
+
+    Raises:
+        DeviceError: they cannot be reached.
+    """
+    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
+
+    try:
+        store, rank, size = next(rendezvous("env://"))
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"process {ranks.rank + 1} of {ranks.size} cannot reach the others ({in_short(error)}); where the machine "
+            "has several network interfaces, GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the one that they share"
+        ) from error
+    return store
 
 
 def _told(error: BaseException, ranks: Ranks, store: Store) -> BaseException:
