@@ -250,9 +250,8 @@ def test_a_shops_words_stand_beside_ours():
     words = Vocabulary(
         "mine", "1", None, None, {"coat": CategoryWords(ShopCategory("Outdoor > Coats", "7"))}, {}, False, ColourWords()
     )  # fmt: skip
-    page = Page(answer(garment(rectangle()), vocabulary=words)._repr_html_())
-    assert page.rows[0][-1] == "mine"
-    assert page.rows[1][-1] == "Outdoor > Coats"
+    page = Page(answer(garment(rectangle(), parts=[garment(rectangle())]), vocabulary=words)._repr_html_())
+    assert [row[-1] for row in page.rows] == ["mine", "Outdoor > Coats", ""]     # the coat, and not what it holds
 
 
 def test_a_photo_that_is_gone_is_a_sentence_not_a_traceback():
