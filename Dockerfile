@@ -31,7 +31,9 @@ LABEL org.opencontainers.image.title="Hemline" \
       org.opencontainers.image.description="Reads photos of clothes: a page to try it, and an HTTP API" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/hemline /opt/hemline
+# Without the threshold, glibc keeps what large photos took: gigabytes.
 ENV PATH=/opt/hemline/bin:$PATH \
+    MALLOC_MMAP_THRESHOLD_=1000000 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \

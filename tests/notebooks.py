@@ -37,9 +37,14 @@ def read() -> Any:
 
 
 def main() -> None:
-    """Run the notebook and store it; of several forms of one output that which pages take first is kept."""
+    """Run the notebook and store it.
+
+    Of several forms of one output that which pages take first is kept; lines end as they do in a file, without spaces.
+    """
     done = run(read())
     for output in (output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs):
+        if output.output_type == "stream":
+            output.text = "".join(f"{line.rstrip()}\n" for line in output.text.splitlines())
         forms = [form for form in ("text/html", "image/png", "image/jpeg") if form in output.get("data", {})]
         for form in forms[1:]:
             del output.data[form]

@@ -7,11 +7,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hemline.coarse import CoarseMask
 from hemline.colour import Colour
-from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, colours_of, draw, place_tags
+from hemline.draw import DARK, LONGEST, PALETTE, PAPER, SHORTEST, colours_of, draw, fitted, font_of, place_tags
 from hemline.labels import LabelSpace
 from hemline.masks import box
 from hemline.photo import ReadPhoto
@@ -198,3 +200,43 @@ def test_an_empty_answer_and_strange_names_are_drawn() -> None:
     photo = flat(300, 200)
     assert draw(photo, result(photo)).size == draw(photo, result(photo, name="été/照片\n🧥.jpg")).size
     assert result(photo).draw().tobytes() == draw(photo, result(photo)).tobytes()
+
+
+class Ruler:
+    """A font where an `i` is 3 pixels wide and other signs are 10; it counts the signs that it was asked about."""
+
+    def __init__(self) -> None:
+        self.measured = 0
+
+    def getlength(self, text: str) -> float:
+        self.measured += len(text)
+        return sum(3 if sign == "i" else 10 for sign in text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text("iw", max_size=30), st.integers(-5, 150))
+def test_of_a_long_text_the_longest_end_that_fits_is_kept(text: str, width: int) -> None:
+    ruler: Any = Ruler()
+    choices = [text, *(f"…{text[cut:]}" for cut in range(1, len(text))), ""]
+    longest = next(choice for choice in choices if not choice or ruler.getlength(choice) <= width)
+    assert fitted(text, ruler, width) == longest
+
+
+def test_long_texts_are_fitted_without_measuring_every_end() -> None:
+    ruler: Any = Ruler()
+    text = "w" * 5000
+    assert fitted(text, ruler, 100) == "…" + "w" * 9
+    assert ruler.measured < 20 * len(text)
+    font = font_of(20)
+    cut = fitted(text + "i", font, 200)
+    assert cut.startswith("…w")
+    assert cut.endswith("wi")
+    assert 170 < font.getlength(cut) <= 200
+
+
+def test_a_legend_of_long_names_is_drawn() -> None:
+    mask = rectangle(300, 200, slice(50, 250), slice(40, 160))
+    long = [ScoredLabel("g", "y" * 5000, 1, 0.9)]
+    photo = flat(300, 200)
+    plain = draw(photo, result(photo, garment(mask)))
+    assert draw(photo, result(photo, garment(mask, category="x" * 5000, attributes=long))).size == plain.size

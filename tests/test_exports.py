@@ -33,7 +33,7 @@ PUBLIC = {
 ANSWER_HALF = [
     "errors", "labels", "config", "metadata", "photo", "colour", "masks", "result", "draw", "runtime", "tagger",
     "borders", "instances", "kaggle", "kaggle_scores", "submission", "predict", "licenses", "console", "cli",
-    "run_folders", "runs", "run_tables", "listings", "vocabulary",
+    "run_folders", "runs", "run_tables", "listings", "notebook", "vocabulary",
     "coarse", "coco_answers", "whole_files", "_runtimes", "_weights_files", "_held", "catalog.main_garment",
     "catalog._hint_words", "catalog._index", "catalog.ahead", "catalog.ask_cli", "catalog.ask_photo",
     "catalog.ask_view", "catalog.cli", "catalog.contact_sheet", "catalog.diff", "catalog.diff_view",

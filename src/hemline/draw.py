@@ -8,6 +8,7 @@ is the height of a line of text in pixels.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -336,10 +337,11 @@ def plain_text(text: str) -> str:
 
 
 def fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, its beginning cut off where it is too long: the end of a path says more."""
-    while text and font.getlength(text) > width:
-        text = "…" + text.removeprefix("…")[1:] if len(text) > 2 else ""
-    return text
+    """The text, its beginning cut off where it is too long: the end of a path says more. Empty where nothing fits."""
+    if font.getlength(text) <= width:
+        return text
+    start = bisect_left(range(len(text)), True, 1, key=lambda cut: font.getlength("…" + text[cut:]) <= width)
+    return "…" + text[start:] if start < len(text) else ""
 
 
 @lru_cache(maxsize=32)

@@ -169,7 +169,7 @@ def _row(garment: Garment, vocabulary: Vocabulary | None, mark: str, *, held: bo
     if garment.found_by == "label":
         notes.append("named by the whole photo")
     colours = "<br>".join(
-        f"{_swatch(_rgb(colour.hex))}{_text(colour.name)} {colour.share:.0%}"
+        f"{_swatch(_rgb(colour.hex))}{_text(colour.shade or colour.name)} {colour.share:.0%}"
         for colour in garment.colours[:MAX_COLOURS]
     )
     area = "" if garment.drawn is None else "under 1%" if garment.area < 0.01 else f"{garment.area:.0%}"
