@@ -37,7 +37,7 @@ def test_no_shade_is_called_as_a_name() -> None:
 @pytest.mark.parametrize(("text", "name", "shade"), [
     ("#800020", "red", "burgundy"), ("#808000", "green", "olive"), ("#008080", "turquoise", "teal"),
     ("#c3b091", "beige", "khaki"), ("#fffff0", "white", "ivory"), ("#36454f", "gray", "charcoal"),
-    ("#d4af37", "yellow", "gold tone"), ("#c0c0c0", "gray", "silver tone"), ("#d2b48c", "beige", "tan"),
+    ("#d4af37", "yellow", "old gold"), ("#c0c0c0", "gray", "silver gray"), ("#d2b48c", "beige", "tan"),
     ("#ffffff", "white", None), ("#ff0000", "red", None), ("#0000ff", "blue", None), ("#000000", "black", None),
     ("#ffff00", "yellow", None), ("#808080", "gray", None), ("#000080", "navy", None), ("#800080", "purple", None),
 ])  # fmt: skip
@@ -100,7 +100,7 @@ def coat(*listed: Colour) -> dict[str, object]:
 WARDROBE = [
     coat(Colour("red", "#800020", 0.9, "burgundy")),
     coat(Colour("red", "#ff0000", 0.7), Colour("green", "#808000", 0.2, "olive")),
-    coat(Colour("yellow", "#d4af37", 0.4, "gold tone"), Colour("black", "#000000", 0.3), Colour("red", "#ff0000", 0.2)),
+    coat(Colour("yellow", "#d4af37", 0.4, "old gold"), Colour("black", "#000000", 0.3), Colour("red", "#ff0000", 0.2)),
 ]
 
 
