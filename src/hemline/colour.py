@@ -40,9 +40,9 @@ HALF = 0.5
 """A garment of three colours or more, none of which has this share, is multicolour."""
 
 PROTOTYPES = {
-    "black": "000000 141414 1c1a1c 262626 20242a 2a2624 2b2d3a",
+    "black": "000000 141414 1c1a1c 262626 20242a 2a2624 34343c",
     "gray": "4e4e50 606468 707070 8c8680 808080 8a929c a0a0a0 b0b0b0 5a5754 a6a6b4 "
-    "5b5448 6e675a 8a8274 a59c8e b8b0a4 3f3c36 565c6c 6e7686 8a93a3",
+    "5b5448 6e675a 8a8274 a59c8e b8b0a4 3f3c36 565c6c 6e7686 8a93a3 36454f",
     "white": "d8d8d8 e6e6e6 f0f0f0 ffffff dde2ea e8ecf4 f4efe6 cccad8",
     "red": "ff0000 e01e28 c81e1e a81428 a01020 8b1a1a 6e1018 d0303c 5c141c ee6055",
     "orange": "ff7f00 ff9a3c e8722a d9621e f58a50 ff6a28",
@@ -52,7 +52,7 @@ PROTOTYPES = {
     "turquoise": "00ffff 40e0d0 20b2aa 008080 7fd8d8 5ac8c0 0a6e78 a0e0dc",
     "blue": "0000ff 0a14b4 1414a0 1e5ac8 4169e1 6495ed 87b5e5 add8f0 5b7fa6 3c5a86 7890b0 2846a0 96afcd 00a0f0 466482 "
     "9dadc4",
-    "navy": "000080 14213d 1c2541 1a1f4b 202a44 0f1a33 2a3352",
+    "navy": "000080 14213d 1c2541 1a1f4b 202a44 0f1a33 2a3352 2b394b",
     "purple": "800080 6a3d9a 9b59b6 b39ddb 4b2a5a 5a2850 8c5a8c 7050c8 c8b4dc 6d3654 8878a8 a03c80",
     "pink": "ffc0cb ff69b4 f4a6b8 e75480 f8d0d8 d98fa0 ff1493 f08c96 e8b4b0 ff8ca0",
     "brown": "8b4513 6b4423 5a3a22 3d2618 a0693c 7a5c44 4e3b31 94643c 64503c 5a2d1e 4c4038 3b3026",
@@ -60,7 +60,7 @@ PROTOTYPES = {
 }
 """Typical colours of clothes in photos (sRGB), several a name: the eleven basic terms, beige, navy, turquoise."""
 SHADES = {
-    "charcoal": "3a3b3e 43454a 4a4a4c 36454f",
+    "charcoal": "404246 45474c 4a4a4c 36454f",
     "light gray": "b0b0b0 b8b8ba a6a6a8",
     "silver gray": "c0c0c0 bcbec2",
     "stone": "c2b8aa b9ad9d cac0b2",
