@@ -46,7 +46,7 @@ Shadow and glare: pixels are grouped by chroma relative to lightness, so that a 
 by their better lit half. The two pixels next to the mask's edge are left out where enough remains. **Not done**: the
 light of the photo is not corrected (it was tried, below), so a white shirt under yellow lamps may be beige, and pale
 washed jeans are often gray. **Not known**: what shines. `old gold` and `silver gray` are colours of cloth, such as a
-light gray T-shirt's: a flat colour cannot tell metal from cloth, and shoes of polished silver are gray, white and black.
+light gray T-shirt's: a flat colour cannot tell metal from cloth; polished silver shoes are gray, white and black.
 """
 
 MEASURED = """

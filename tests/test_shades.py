@@ -125,7 +125,8 @@ def test_queries_know_shades_and_multicolour(tmp_path: Path, form: str) -> None:
         ("colour=burgundy", [0]), ("burgundy coat", [0]), ("colour=red", [0, 1]),
         ("colours=red", [0, 1, 2]), ("red not burgundy", [1]),
         ("colour=olive", []), ("colours=olive", [1]), ("olive>0.1", [1]), ("olive>0.3", []), ("colour=gold", [2]),
-        ("colour=silver", []), ("colour!=burgundy", [1, 2]), ("colours!=olive", [0, 2]), ("multicolour", [2]), ("colour=multicolor", [2]),
+        ("colour=silver", []),
+        ("colour!=burgundy", [1, 2]), ("colours!=olive", [0, 2]), ("multicolour", [2]), ("colour=multicolor", [2]),
         ("coat not multicolour", [0, 1]), ("colour=teal", []),
     ]:  # fmt: skip
         found = views.read(query_sql(views, text)).read_all()
@@ -145,3 +146,12 @@ def test_tables_of_before_have_no_shades(tmp_path: Path, monkeypatch: pytest.Mon
     assert views.read(query_sql(views, "colour=red")).read_all().num_rows == 1
     with pytest.raises(QueryError, match="tag the photos again"):
         query_sql(views, "colour=burgundy")
+
+
+def test_the_hex_is_a_pixel_of_the_better_lit_half_and_no_glare() -> None:
+    photo = shaded("#c81e1e", 0.4)
+    (colour,) = colours(photo, everywhere(photo))
+    there = {"#" + pixel.tobytes().hex() for pixel in photo.reshape(-1, 3)}
+    assert colour.hex in there
+    low, high = np.quantile(photo[:, :, 0], [0.65, 0.85])
+    assert low <= rgb(colour.hex)[0] <= high
