@@ -40,41 +40,44 @@ HALF = 0.5
 """A garment of three colours or more, none of which has this share, is multicolour."""
 
 PROTOTYPES = {
-    "black": "000000 141414 1c1a1c 262626 20242a 2a2624",
+    "black": "000000 141414 1c1a1c 262626 20242a 2a2624 34343c",
     "gray": "4e4e50 606468 707070 8c8680 808080 8a929c a0a0a0 b0b0b0 5a5754 a6a6b4 "
-    "5b5448 6e675a 8a8274 a59c8e b8b0a4 3f3c36 565c6c 6e7686 8a93a3",
+    "5b5448 6e675a 8a8274 a59c8e b8b0a4 3f3c36 565c6c 6e7686 8a93a3 36454f",
     "white": "d8d8d8 e6e6e6 f0f0f0 ffffff dde2ea e8ecf4 f4efe6 cccad8",
     "red": "ff0000 e01e28 c81e1e a81428 a01020 8b1a1a 6e1018 d0303c 5c141c ee6055",
     "orange": "ff7f00 ff9a3c e8722a d9621e f58a50 ff6a28",
     "yellow": "ffff00 f0f0b4 ffd91a e6c832 f5e678 d8b428 fff5a0 c8b428 b89030 fbe8b0",
-    "green": "00ff00 228b22 2e8b57 1f4d2b 6b8e23 4f6b2f 9acd32 a8d8a0 3aa080 4a5a3a 5f6b45 78c850 00a050 3a4632 8ca078",
+    "green": "00ff00 228b22 2e8b57 1f4d2b 6b8e23 4f6b2f 9acd32 a8d8a0 3aa080 4a5a3a 5f6b45 78c850 00a050 3a4632 8ca078 "
+    "6b694c 7f8a6c",
     "turquoise": "00ffff 40e0d0 20b2aa 008080 7fd8d8 5ac8c0 0a6e78 a0e0dc",
-    "blue": "0000ff 0a14b4 1414a0 1e5ac8 4169e1 6495ed 87b5e5 add8f0 5b7fa6 3c5a86 7890b0 2846a0 96afcd 00a0f0 466482",
-    "navy": "000080 14213d 1c2541 1a1f4b 202a44 0f1a33 2a3352",
+    "blue": "0000ff 0a14b4 1414a0 1e5ac8 4169e1 6495ed 87b5e5 add8f0 5b7fa6 3c5a86 7890b0 2846a0 96afcd 00a0f0 466482 "
+    "9dadc4",
+    "navy": "000080 14213d 1c2541 1a1f4b 202a44 0f1a33 2a3352 2b394b",
     "purple": "800080 6a3d9a 9b59b6 b39ddb 4b2a5a 5a2850 8c5a8c 7050c8 c8b4dc 6d3654 8878a8 a03c80",
     "pink": "ffc0cb ff69b4 f4a6b8 e75480 f8d0d8 d98fa0 ff1493 f08c96 e8b4b0 ff8ca0",
-    "brown": "8b4513 6b4423 5a3a22 3d2618 a0693c 7a5c44 4e3b31 94643c 64503c 5a2d1e",
+    "brown": "8b4513 6b4423 5a3a22 3d2618 a0693c 7a5c44 4e3b31 94643c 64503c 5a2d1e 4c4038 3b3026",
     "beige": "e8d9bc d2b48c c8b08a e0cfb0 b89f7c d8c8b0 f0e2c8 c4ae96 b4a58c",
 }
 """Typical colours of clothes in photos (sRGB), several a name: the eleven basic terms, beige, navy, turquoise."""
 SHADES = {
-    "charcoal": "3a3b3e 43454a 4a4a4c 36454f",
-    "light gray": "b0b0b0 b8b6b2 a6a6a8",
-    "silver tone": "c0c0c0 bcc0c4",
-    "ivory": "fffff0 faf6ea f6f2e6",
+    "charcoal": "404246 45474c 4a4a4c 36454f",
+    "light gray": "b0b0b0 b8b8ba a6a6a8",
+    "silver gray": "c0c0c0 bcbec2",
+    "stone": "c2b8aa b9ad9d cac0b2",
+    "ivory": "fffff0 faf4e2 f6efdf",
     "cream": "fffdd0 f5ecd2 f3e6c4 efe3cb",
     "tan": "d2b48c c8a982 bf9f7a",
     "camel": "c19a6b b88d5c a97e4e",
     "khaki": "c3b091 b0a27c a3966e 948a64",
-    "taupe": "8b7d6b 7d7063 978a7e 6e6259",
+    "taupe": "8b7d6b 7d6f5f 978876 6e604f",
     "chocolate": "3d2618 4a2c1a 55331f 5c3a22",
     "rust": "b7410e a84a1e b5532a 9c4220",
     "burgundy": "800020 6e1018 5c141c 6b1a2c 4a1420 7b1e3a",
-    "coral": "ff7f50 ff7f6e f88379 f4735c",
-    "peach": "ffcba4 ffc4a0 f9c8a8 fad0b4",
-    "mustard": "d8a81e c99a1c cfa02c b98a1a",
-    "gold tone": "d4af37 cfb053 c5a545 b8963c",
-    "olive": "808000 6b6b2f 556b2f 5a5f2c 4a4f28",
+    "coral": "ff7f50 ff7f6e f88379 f4735c ff8488 e3787c fe6470",
+    "peach": "ffcba4 ffc4a0 f9c8a8 fad0b4 fdb8a8",
+    "mustard": "d8a81e c99a1c cfa02c b98a1a a9932e b39a38",
+    "old gold": "d4af37 cfb053 c5a545",
+    "olive": "808000 6b6b2f 556b2f 5a5f2c 4a4f28 6b694c",
     "sage": "9caf88 a3b18a 8ca078 b2b99a",
     "mint": "a8e6cf 98eec8 b8e8d0 a0e8c0",
     "lime": "9acd32 a4d830 b4e62a c0f04a",
@@ -90,8 +93,8 @@ SHADES = {
     "rose": "e75480 d85a78 d0607c c86478",
 }
 """Finer words of shops and typical colours of each (sRGB). A shade stands beside the names that these colours have
-themselves: taupe beside brown and gray, never beside black. `gold tone` and `silver tone` say the colour of a surface,
-not that it is of metal, for flat colours cannot tell."""
+themselves: taupe beside brown and gray, never beside black. `old gold` and `silver gray` are colours of cloth: that
+something is of metal or shines, flat colours cannot tell."""
 
 
 class Colour(NamedTuple):

@@ -19,8 +19,8 @@ from hemline.errors import QueryError
 from hemline.labels import LABEL_SPACES, LabelSpace, load_label_space
 
 OTHER_SPELLING = {
-    "color": "colour", "colors": "colours", "grey": "gray", "light grey": "light gray", "gold": "gold tone",
-    "silver": "silver tone", "multicolor": "multicolour",
+    "color": "colour", "colors": "colours", "grey": "gray", "light grey": "light gray", "gold": "old gold",
+    "silver": "silver gray", "silver grey": "silver gray", "multicolor": "multicolour",
 }  # fmt: skip
 MULTICOLOUR = "multicolour"
 """The word for garments of three colours or more, none of which has half of it."""
