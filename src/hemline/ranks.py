@@ -203,6 +203,7 @@ def _meet(ranks: Ranks, backend: str) -> Store:
     """
     from torch.distributed.rendezvous import rendezvous  # not in every build of torch
 
+    store: Store
     try:
         store, rank, size = next(rendezvous("env://"))
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
