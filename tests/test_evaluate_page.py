@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from hemline.cli import app
 from hemline.data import DATASETS
-from hemline.data.sample import WHOLE_PHOTO, Region
+from hemline.data.sample import WHOLE_PHOTO, Region, Sample
 from hemline.errors import UnwritableError
 from hemline.evaluate import evaluate
 from hemline.evaluate_page import FIGURES, PAGE, evaluation_page
@@ -21,7 +21,7 @@ from hemline.photo_answers import BEST, WORST
 from tests.coco_files import annotation, box, image, rle, write
 from tests.test_evaluate_instances import Finding, perfect
 from tests.test_run_report import Checked
-from tests.toy import SHOE, Oracle, Toy, many, metadata, picture, right, said, write_weights
+from tests.toy import COAT, SHOE, Oracle, Toy, many, metadata, picture, right, said, write_weights
 
 EVIL = "<script>alert('x')</script>&\""
 
@@ -39,13 +39,21 @@ class LabelsOnly(Toy):
         super().__init__(samples)
 
 
+def no_coat() -> Sample:
+    """A photo that shows a shoe and no coat, where one is answered."""
+    rows = slice(0, 32)
+    sample = picture(1, (SHOE, slice(4, 16), rows), (COAT, slice(20, 28), rows))
+    sample.segments[sample.segments == 2] = 0
+    return sample
+
+
 def evaluated(
     folder: Path, *sets: str, runtime: Any = None, about: dict[str, Any] | None = None, **options: Any
 ) -> Any:
     """Evaluates the toy sets; returns the report, figures.json and the page, which has been checked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "toy", lambda path, space: Toy(many()))
-        patch.setitem(DATASETS, "alone", lambda path, space: Toy([picture(1, (SHOE, slice(4, 20), slice(0, 32)))]))
+        patch.setitem(DATASETS, "alone", lambda path, space: Toy([no_coat()]))
         patch.setitem(DATASETS, "words", lambda path, space: LabelsOnly())
         for name in ("open_runtime", "open_finder"):
             patch.setattr(f"hemline.tagger.{name}", lambda *_, **__: runtime or Oracle(right))
@@ -180,11 +188,11 @@ def test_a_file_of_predictions_has_a_page_without_photos(tmp_path: Path) -> None
 
 
 def test_one_photo_that_shows_no_coat_has_a_page_without_holes(tmp_path: Path) -> None:
-    """Of a class that is neither drawn nor answered nothing can be said."""
     report, figures, page, text = evaluated(tmp_path, "alone", instances=True)
     (part,) = report.to_dict()["sets"]
     coat = next(one for one in part["masks"]["classes"] if one["name"] == "coat")
-    assert (coat["photos"], coat["iou"]["value"]) == (0, None)
+    assert (coat["photos"], coat["iou"]["value"]) == (0, 0)
+    assert "hair" not in {one["name"] for one in part["masks"]["classes"]}, "neither drawn nor answered"
     assert "Measured on 1 photo of alone" in page.text
     assert "In no photo, so that any answer is wrong: coat" in page.text
     assert text.count("<article") == 1
@@ -288,9 +296,14 @@ def test_hostile_names_stay_text_and_many_classes_are_cut(of_toy: Any) -> None:
     assert f"{MOST_CURVES} of {MOST_CURVES + 5} labels" in page.text
 
 
-def test_a_label_that_is_never_answered_has_no_dot(tmp_path: Path) -> None:
-    _, _, page, text = evaluated(tmp_path, "toy", about={"label_thresholds": (1.0,) * 6})
-    assert "never answered" in " ".join(page.said)
+def test_a_label_that_is_never_answered_has_no_dot(of_toy: Any) -> None:
+    _, figures, *_ = of_toy
+    plain = json.loads(json.dumps(figures))
+    for label in (plain["report"]["sets"][0][kind]["labels"] for kind in ("labels", "garments")):
+        for one in label:
+            one["precision"] = None
+    text = evaluation_page(plain)
+    assert "never answered" in " ".join(Checked(text).said)
     assert 'class="chosen"' not in text
 
 

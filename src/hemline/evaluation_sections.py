@@ -71,8 +71,8 @@ def sections(figures: Plain) -> dict[str, str]:
             "share of the photo's known pixels. IoU is that of each garment in its photo alone, found is an IoU of "
             f"{FOUND:g} or more. What is drawn where there is nothing has no true size, and lowers no row.", _sizes,
             "{}: no map of classes shows a garment, so there is no size to sort by."),
-        "tables": "<section id='tables'><h2>All tables</h2><p class='said'>For those who know the terms; docs/scores.md "
-        f"explains each.</p>{report_sections(figures['report'])}"
+        "tables": "<section id='tables'><h2>All tables</h2><p class='said'>For those who know the terms, which "
+        f"docs/scores.md explains.</p>{report_sections(figures['report'])}"
         f"{''.join(_other_tables(part) for part, _ in sets)}<p class='said'>All figures stand in figures.json "
         "beside this page.</p></section>",
     }  # fmt: skip
