@@ -15,8 +15,10 @@ from hemline.errors import UnwritableError
 from hemline.evaluate import evaluate
 from hemline.evaluate_page import FIGURES, PAGE, evaluation_page
 from hemline.evaluation_charts import LEFT, SIDE, TOP, Bar, bars, curve, reliability
+from hemline.evaluation_figures import of_labels
 from hemline.evaluation_sections import MOST_CLASSES, MOST_CURVES
-from hemline.evaluation_summary import lead, rounded
+from hemline.evaluation_summary import lead, rounded, summary
+from hemline.metrics import LabelScores
 from hemline.photo_answers import BEST, WORST
 from tests.coco_files import annotation, box, image, rle, write
 from tests.test_evaluate_instances import Finding, perfect
@@ -231,6 +233,35 @@ def test_what_is_in_use_is_what_each_label_says(of_toy: Any) -> None:
             sum(label.recall * label.positives / label.precision for label in scored.labels if label.precision > 0)
         )
         assert f"that are answered, {100 * found['right'] / found['answered']:.0f} are right" in page.text
+
+
+def test_the_summary_names_the_best_the_worst_and_the_surest(of_toy: Any) -> None:
+    plain = json.loads(json.dumps(of_toy[1]))
+    masks, found = plain["report"]["sets"][0]["masks"], plain["sets"][0]["labels"]["calibration"]["overall"]
+    masks["classes"][1:] = [
+        masks["classes"][1] | {"name": name, "photos": 20, "iou": {"value": iou, "low": 0, "high": 1, "trivial": 0}}
+        for name, iou in (("middle", 0.5), ("high", 0.9), ("low", 0.1))
+    ]
+    masks["pixel_accuracy"] = {"value": 0.929, "low": 0.913, "high": 0.945, "trivial": 0.77}
+    found["bins"][-1] |= {"answers": 37, "true": 0.838, "score": 0.981}
+    text = summary(plain)
+    assert "the best by IoU: high (0.90); the worst: low (0.10)" in text
+    assert "92.9 % (91.3 to 94.5) of the pixels" in text
+    assert "of the 37 answers with a score of 0.9 or more, 83.8 % are true; their mean score is 98.1 %" in text
+
+
+def test_each_label_has_its_own_curve_and_calibration_and_the_unknown_counts_nowhere() -> None:
+    scores = LabelScores(["many", "few"], [0.5, 0.25])
+    scores.update(np.array([[0.9, 0.5], [0.6, 0.1]]), np.array([[1, 0], [1, 1]], np.int8))
+    scores.update(np.array([[0.2, 0.9], [0.7, 0.3]]), np.array([[0, -1], [0, -1]], np.int8))
+    found = of_labels(scores, scores.compute(resamples=2))
+    assert found is not None
+    many, few = found["curves"]
+    assert many["points"] == [[0.9, 1.0, 0.5], [0.7, 0.5, 0.5], [0.6, 0.666667, 1.0], [0.2, 0.5, 1.0]]
+    assert few["points"] == [[0.5, 0.0, 0.0], [0.1, 0.5, 1.0]]
+    told = [(one["name"], one["positives"], one["known"]) for one in found["calibration"]["labels"]]
+    assert told == [("many", 2, 4), ("few", 1, 2)]
+    assert found["in_use"] == {"answered": 4, "right": 2, "true": 3, "never_answered": 0}
 
 
 def test_a_third_decimal_is_said_where_the_interval_is_narrow() -> None:

@@ -66,8 +66,8 @@ def _of_set(tally: Tally, labels: LabelReport | None, garments: LabelReport | No
     return {
         "name": tally.name,
         "sizes": [asdict(size) for size in sizes],
-        "labels": _of_labels(tally.whole, labels),
-        "garments": _of_labels(tally.garments, garments),
+        "labels": of_labels(tally.whole, labels),
+        "garments": of_labels(tally.garments, garments),
     }
 
 
@@ -76,7 +76,7 @@ def _garments(space: LabelSpace) -> frozenset[str]:
     return frozenset(c.name for c in space.categories if c.index not in space.parts)
 
 
-def _of_labels(scores: LabelScores, report: LabelReport | None) -> dict[str, Any] | None:
+def of_labels(scores: LabelScores, report: LabelReport | None) -> dict[str, Any] | None:
     """Curves and calibration of the labels that are scored; None without any."""
     if report is None:
         return None
