@@ -1,6 +1,7 @@
 """`evaluate --report`: the page says what the evaluation found, for every kind of it, and holds all that it needs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def no_coat() -> Sample:
     rows = slice(0, 32)
     sample = picture(1, (SHOE, slice(4, 16), rows), (COAT, slice(20, 28), rows))
     sample.segments[sample.segments == 2] = 0
-    return sample
+    return replace(sample, key=EVIL)
 
 
 def evaluated(
@@ -196,6 +197,8 @@ def test_one_photo_that_shows_no_coat_has_a_page_without_holes(tmp_path: Path) -
     assert (coat["photos"], coat["iou"]["value"]) == (0, 0)
     assert "hair" not in {one["name"] for one in part["masks"]["classes"]}, "neither drawn nor answered"
     assert "Measured on 1 photo of alone" in page.text
+    assert "<script>alert" not in text, "the name of a photo is text"
+    assert EVIL in page.text
     assert "In no photo, so that any answer is wrong: coat" in page.text
     assert text.count("<article") == 1
     words = set("".join(sign if sign.isalnum() else " " for sign in page.text).split())
