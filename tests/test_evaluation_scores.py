@@ -31,6 +31,11 @@ def test_the_error_is_the_mean_gap_of_score_and_truth():
     assert (found.positives, found.known) == (3, 5)
 
 
+def test_the_interval_of_a_bin_is_that_of_what_is_true():
+    bin_ = calibrated([0.95, 0.95, 0.95], [1, 1, 1]).overall.bins[9]
+    assert (bin_.true, bin_.true_low, bin_.true_high) == (1, 1, 1)
+
+
 def test_gaps_of_two_bins_do_not_make_up_for_each_other():
     assert calibrated([0.25, 0.75], [1, 0]).overall.error == pytest.approx(0.75)
 

@@ -102,13 +102,7 @@ def evaluation_page(figures: Mapping[str, Any], photos: str = "") -> str:
     """
     report = figures["report"]
     count, names = sum(part["photos"] for part in report["sets"]), ", ".join(part["name"] for part in report["sets"])
-    said = f"{count:,} photos of {names}"
-    if report.get("split"):
-        height, width = report["canvas"]
-        said += (
-            f"; split: {report['split']}; labels {report['label_space']}; canvas {height} x {width}; "
-            f"{report['runtime']} on {report['device']}{', mirrored too' if report['flip'] else ''}"
-        )
+    said = f"Measured on {count:,} {'photo' if count == 1 else 'photos'} of {names}"
     no_photos = (
         '<section id="photos"><h2>Worst and best answers</h2><p>None is shown: no photo has a score of its own here.'
         "</p></section>"

@@ -17,7 +17,8 @@ SIDE, LEFT, TOP, BELOW = 140, 40, 8, 32
 """Of a curve's plot, and what lies around it, in units of the picture."""
 
 CHART_STYLE = """
-.short{padding-left:20px;max-width:80ch}.short li{margin-bottom:10px}.card h3~h3,.scroll+h3,.beside+h3{margin-top:24px}
+.short{padding-left:20px;max-width:80ch}.lead{font-size:17px;margin:8px 0 20px}.short li{margin-bottom:10px}
+.card h3~h3,.scroll+h3,.beside+h3{margin-top:24px}
 .ci{position:relative;height:14px;min-width:130px;background:rgba(var(--hue),.1);border-radius:3px}
 .ci i{display:block;height:100%;border-radius:3px;background:var(--main);opacity:.75}
 .ci b{position:absolute;top:6px;height:2px;background:var(--ink)}
@@ -25,18 +26,40 @@ CHART_STYLE = """
 .list td.long{width:38%}
 .multiples{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:16px 14px}
 .multiples figure{margin:0;break-inside:avoid}.multiples svg{max-width:210px!important}
-.multiples figcaption{overflow-wrap:anywhere;line-height:1.3;min-height:2.6em}.multiples figcaption b{color:var(--ink)}
+.multiples figcaption{overflow-wrap:anywhere;line-height:1.3;min-height:2.6em}
+.multiples figcaption b{color:var(--ink)}
 .curve{fill:none;stroke:var(--main);stroke-width:2}.chance{stroke:var(--faint);stroke-dasharray:3 4}
 .chosen{fill:var(--rare);stroke:var(--card);stroke-width:1.5}.frame{fill:none;stroke:var(--line)}
 .reach{stroke:var(--main);stroke-width:1.5}.point{fill:var(--main)}.heat{margin:8px 0}
 .three{grid-template-columns:repeat(3,minmax(0,300px));gap:20px}.photos{grid-template-columns:minmax(0,1fr)}
 .card{min-width:0}.reliable{max-width:290px;flex:1 1 240px}.beside>.reliable+div{flex:2 1 320px;min-width:0}
 @media(max-width:600px){.three{grid-template-columns:1fr 1fr}.three figure:nth-child(3){grid-column:1/-1}
-header{padding-top:28px}h1{font-size:27px}h2{margin-top:40px}.card{padding:14px}
+header{padding-top:28px}.tiles{grid-template-columns:1fr 1fr}.short{padding-left:16px}h1{font-size:27px}
+h2{margin-top:40px}.card{padding:14px}
 .list th:first-child,.list td:first-child{min-width:110px}.ci{min-width:80px}}
-@media print{body{font-size:12px}main,header,footer{max-width:none;padding:0}h2{margin-top:28px;break-after:avoid}
-h3,h4{break-after:avoid}.scroll{overflow:visible}tr,article{break-inside:avoid}section>.card{break-inside:auto}
-.ci,.ci *,.heat td{print-color-adjust:exact;-webkit-print-color-adjust:exact}details:not([open]){display:none}}
+@page{size:A4;margin:12mm}
+@media print{:root{color-scheme:light}body{font-size:10.5px;background:none}
+main,header,footer{max-width:none;padding:0}
+h1{font-size:24px}h2{font-size:18px;margin-top:20px}h3{font-size:13px}h2,h3,h4,.card>.said{break-after:avoid}
+p,.short{max-width:none}section>*{margin-bottom:10px}.card{padding:10px 12px}section>.card{break-inside:auto}
+.said,figcaption,caption,.list,.list th,.tiles small,.tiles dt,.group{font-size:9.5px}.tiles dd{font-size:17px}
+.tiles{grid-template-columns:repeat(4,1fr);gap:8px;margin:8px 0}.tiles div{padding:7px 9px}
+.list td,.list th{padding:1px 5px}.list th:first-child,.list td:first-child{min-width:90px}
+.ci{min-width:60px;height:9px}
+.ci b{top:4px}.ci s{height:9px}.scroll{overflow:visible}tr,article,.multiples figure{break-inside:avoid}
+.ci,.ci *,.heat td{print-color-adjust:exact;-webkit-print-color-adjust:exact}.heat .none{background:var(--line)}
+.heat{font-size:8.5px}.heat td{width:19px;min-width:19px;height:15px}.heat tbody th,.heat thead th{font-size:9px}
+.lead{font-size:12.5px;margin:4px 0 8px}.heat{break-inside:avoid}
+.multiples{grid-template-columns:repeat(8,1fr);gap:6px}.reliable{max-width:190px}
+.beside{gap:8px 16px;flex-wrap:nowrap}
+#classes{columns:2;column-gap:10px}#classes>h2,#classes>p{column-span:all}
+#classes .list td.long{width:17%;min-width:34px}#classes .card{padding:10px 7px}
+#classes .list td,#classes .list th{padding:1px 3px;font-size:8.5px}#classes .list th{white-space:normal}
+#classes .list td:first-child{min-width:60px}#classes .ci{min-width:34px}.list thead{display:table-row-group}
+.photos h4{font-size:11px;margin-bottom:4px}.photos{display:block}.photos article{margin-bottom:8px}
+.three{grid-template-columns:105px 1fr 1.5fr;gap:10px}
+.three figure{display:flex;gap:8px;align-items:flex-start}.three img{width:105px;flex:none}
+.three figure:first-child figcaption,#tables,details:not([open]){display:none}}
 """
 
 

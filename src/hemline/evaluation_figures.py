@@ -66,8 +66,8 @@ def _of_set(tally: Tally, labels: LabelReport | None, garments: LabelReport | No
     return {
         "name": tally.name,
         "sizes": [asdict(size) for size in sizes],
-        "labels": _of_labels(tally.whole, labels),
-        "garments": _of_labels(tally.garments, garments),
+        "labels": of_labels(tally.whole, labels),
+        "garments": of_labels(tally.garments, garments),
     }
 
 
@@ -76,7 +76,7 @@ def _garments(space: LabelSpace) -> frozenset[str]:
     return frozenset(c.name for c in space.categories if c.index not in space.parts)
 
 
-def _of_labels(scores: LabelScores, report: LabelReport | None) -> dict[str, Any] | None:
+def of_labels(scores: LabelScores, report: LabelReport | None) -> dict[str, Any] | None:
     """Curves and calibration of the labels that are scored; None without any."""
     if report is None:
         return None
@@ -87,9 +87,21 @@ def _of_labels(scores: LabelScores, report: LabelReport | None) -> dict[str, Any
     return {
         "curves": [_curve(label.name, said[:, k], truth[:, k])
                    for label, k in zip(report.labels, chosen, strict=True)],
+        "in_use": _in_use(report, said[:, chosen], truth[:, chosen]),
         "calibration": None if found is None else
         asdict(found) | {"worst": [label.name for label in found.worst]},
     }  # fmt: skip
+
+
+def _in_use(report: LabelReport, said: Floats, truth: NDArray[np.int8]) -> dict[str, int]:
+    """What the thresholds in use give, of all (N, L) known answers together: counts."""
+    answered = (said > [label.threshold for label in report.labels]) & (truth >= 0)
+    return {
+        "answered": int(answered.sum()),
+        "right": int((answered & (truth == 1)).sum()),
+        "true": int((truth == 1).sum()),
+        "never_answered": int((~answered.any(0)).sum()),
+    }
 
 
 def _curve(name: str, scores: Floats, truth: NDArray[np.int8]) -> dict[str, Any]:

@@ -49,8 +49,10 @@ def sections(figures: Plain) -> dict[str, str]:
     return {
         "sources": _sources(figures),
         "classes": section(
-            "classes", "Class by class", "The thin line is the 95 % interval, the mark what scores without looking. "
-            "Click a heading to sort.", _classes, "{}: no class and no label can be scored."),
+            "classes", "Class by class", "The bar is the figure, the thin line its 95 % interval, the mark what an "
+            "answer scores that ignores the photo. IoU: pixels both drawn and true, divided by those that are either. "
+            "AP (average precision): 1 if all that is true is answered more surely than anything that is not. Click a "
+            "heading to sort.", _classes, "{}: no class and no label can be scored."),
         "confusion": section(
             "confusion", "What is taken for what", "Each row is what a pixel truly is, each column what it was "
             "answered as; rows sum to 100 %. The diagonal is right. Point at a cell for its pixels.", _confusion,
@@ -69,7 +71,8 @@ def sections(figures: Plain) -> dict[str, str]:
             "share of the photo's known pixels. IoU is that of each garment in its photo alone, found is an IoU of "
             f"{FOUND:g} or more. What is drawn where there is nothing has no true size, and lowers no row.", _sizes,
             "{}: no map of classes shows a garment, so there is no size to sort by."),
-        "tables": f"<section id='tables'><h2>All tables</h2>{report_sections(figures['report'])}"
+        "tables": "<section id='tables'><h2>All tables</h2><p class='said'>For those who know the terms, which "
+        f"docs/scores.md explains.</p>{report_sections(figures['report'])}"
         f"{''.join(_other_tables(part) for part, _ in sets)}<p class='said'>All figures stand in figures.json "
         "beside this page.</p></section>",
     }  # fmt: skip
@@ -82,13 +85,20 @@ def terms(figures: Plain, shown: int) -> str:
         figures: As `hemline.evaluation_figures` gives them.
         shown: Photos that the page holds.
     """
-    sets = figures["report"]["sets"]
+    report, sets = figures["report"], figures["report"]["sets"]
     rows = [[part["name"], f"{part['photos']:,}", part.get("terms") or "not stated"] for part in sets]
     said = (
         f"This page holds {shown:,} photos of the sets below, which may show people: whoever has the file has them. "
         "Pass it on only as the terms of the sets allow." if shown else "This page holds no photo."
     )  # fmt: skip
     body = _rows("photos measured", ("data", "photos", "terms"), rows)
+    if report.get("split"):
+        height, width = report["canvas"]
+        body += (
+            f"<p class='said'>Split: {escape(report['split'])}; labels: {escape(report['label_space'])}; photos are "
+            f"seen at {height} x {width} pixels; run by {escape(report['runtime'])} on {escape(report['device'])}"
+            f"{', mirrored too' if report['flip'] else ''}.</p>"
+        )
     if figures["license"]:
         learnt = [[x["name"], f"{x['photos']:,}", x["terms"]] for x in figures["license"]["data"]]
         body += f"<h3>Weights</h3><p>Licence of the weights: {escape(figures['license']['weights'])}.</p>"
@@ -154,6 +164,8 @@ def _classes(part: Plain, more: Plain) -> str:
         if masks := part.get(key):
             rows = [_bar_of(c["name"], c["iou"], c["photos"]) for c in masks["classes"]]
             said = f"IoU of each class; {masks['photos']:,} photos have a known pixel."
+            if never := [c["name"] for c in masks["classes"] if not c["photos"]]:
+                said += f" In no photo, so that any answer is wrong: {', '.join(never)}."
             cards.append(card(f"{part['name']}: {what}", said, bars("IoU", rows, "photos", "all background")))
     if categories := (part.get("instances") or {}).get("categories"):
         masked = any(c["mask"] is not None for c in categories)

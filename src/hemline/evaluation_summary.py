@@ -17,6 +17,22 @@ Plain = Mapping[str, Any]
 KINDS = {"labels": "Labels of the photo", "garments": "Attributes of garments"}
 FEW = 200
 """Photos of a set below which its intervals are called wide."""
+NARROW = 0.02
+"""Width of an interval below which a third decimal is said."""
+AP_MEANT = "1 if what is true is always answered more surely than what is not"
+MEANT = {
+    "mean IoU": "how far what is drawn and what is true overlap",
+    "mean IoU of parts": "how far drawn and true parts of garments overlap",
+    "pixel accuracy": "share of pixels with the right class",
+    "mean AP of labels": AP_MEANT,
+    "mean AP of garments' attributes": AP_MEANT,
+    "mask AP of garments one by one": "each garment found once, by its outline",
+    "box AP of garments one by one": "each garment found once, by the box around it",
+    "kaggle2019": "the score of iMaterialist 2019",
+    "kaggle2020": "the score of iMaterialist 2020",
+}
+"""What each main figure is, in a clause."""
+PLACE = {"mask": "outline", "box": "place"}
 NAMED = 3
 """Classes and labels that are named, of the best and of the worst."""
 SIDES = {
@@ -34,10 +50,15 @@ def summary(figures: Plain) -> str:
     sizes = {part["photos"] for part in report["sets"]}
     wide = " With few photos the intervals are wide." if min(sizes, default=0) < FEW else ""
     intro = (
-        f"{side} All figures run from 0 to 1, and 1 is perfect, but for calibration errors, where 0 is. The interval "
-        f"in brackets is where the figure would fall, 95 times of 100, with other photos of the same kind.{wide}"
+        f"{side} Below, figures run from 0 to 1, and 1 is perfect, but for calibration errors, where 0 is. In brackets "
+        f"stands where a figure would lie, 95 times of 100, with other photos of the same kind.{wide} Without looking "
+        "is what an answer scores that ignores the photo."
     )
-    parts = [f"<p>{escape(intro)}</p>"]
+    leads = "".join(
+        f"<li><b>{escape(part['name'])}.</b> {escape(lead(part, more))}</li>"
+        for part, more in zip(report["sets"], figures["sets"], strict=True)
+    )
+    parts = [f"<ul class='short lead'>{leads}</ul>", f"<p class='said'>{escape(intro)}</p>"]
     for part, more in zip(report["sets"], figures["sets"], strict=True):
         topics = {
             "Masks": [*_masks(part), *_sizes(more)],
@@ -50,8 +71,41 @@ def summary(figures: Plain) -> str:
             if (said := list(sentences))
         )  # fmt: skip
         body = f"{tiles(_tiles(part))}<ul class='short'>{items}</ul>" if items else "<p>Nothing could be scored.</p>"
-        parts.append(card(part["name"], f"{part['photos']:,} photos", body))
+        parts.append(card(part["name"], _count(part["photos"], "photo"), body))
     return "".join(parts)
+
+
+def lead(part: Plain, more: Plain) -> str:
+    """What was found of a set, in sentences that need no term of the field."""
+    said = []
+    if masks := part.get("masks"):
+        accuracy, worn = masks["pixel_accuracy"], masks["foreground_accuracy"]
+        said.append(
+            f"Of 100 pixels, {_of_hundred(accuracy['value'])} get the right class; {_of_hundred(accuracy['trivial'])} "
+            "would if all were called background."
+        )
+        if worn["value"] is not None:
+            said.append(f"Of 100 pixels that show something else, {_of_hundred(worn['value'])} do.")
+    for key, what in (("labels", "labels of whole photos"), ("garments", "attributes of single garments")):
+        if found := (more[key] or {}).get("in_use"):
+            right, answered, true, silent = (found[name] for name in ("right", "answered", "true", "never_answered"))
+            said.append(
+                f"Of 100 {what} that are answered, {_of_hundred(right / answered if answered else None)} are right; of "
+                f"100 that are true, {_of_hundred(right / true if true else None)} are answered."
+            )
+            if silent:
+                said.append(f"{_count(silent, 'label')} {'is' if silent == 1 else 'are'} never answered.")
+    scores = {score["name"]: score["value"] for score in (part.get("instances") or {}).get("scores", [])}
+    if (kind := next((kind for kind in PLACE if scores.get(f"{kind}.ap") is not None), "")) and not said:
+        said.append(
+            f"Of a best possible 1, finding each garment once, with its {PLACE[kind]}, scores "
+            f"{scores[f'{kind}.ap']:.2f}."
+        )
+    return " ".join(said) or "Nothing could be scored in plain words."
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def main_figures(part: Plain) -> dict[str, Plain]:
@@ -72,7 +126,7 @@ def main_figures(part: Plain) -> dict[str, Plain]:
 
 
 def interval(figure: Plain) -> str:
-    """` (0.41 to 0.47)`, or nothing."""
+    """` (0.412 to 0.473)`, or nothing."""
     if figure.get("low") is None or figure.get("high") is None:
         return ""
     return f" ({figure['low']:.3f} to {figure['high']:.3f})"
@@ -81,9 +135,30 @@ def interval(figure: Plain) -> str:
 def _tiles(part: Plain) -> list[tuple[str, str, str]]:
     found = []
     for name, figure in main_figures(part).items():
-        said = [interval(figure).strip(" ()"), f"without looking {number(figure['trivial'])}"]
-        found.append((name, number(figure["value"]), "; ".join(words for words in said if words)))
+        likely = rounded(figure).partition(" (")[2].strip(")")
+        said = [MEANT[name], f"likely {likely}" if likely else "", f"without looking {_short(figure['trivial'])}"]
+        found.append((name, rounded(figure).partition(" ")[0], "; ".join(words for words in said if words)))
     return found
+
+
+def rounded(figure: Plain) -> str:
+    """`0.44 (0.41 to 0.47)`; with three decimals where the interval is so narrow that they tell something."""
+    low, high = figure.get("low"), figure.get("high")
+    if low is None or high is None:
+        return _short(figure["value"])
+    digits = 3 if high - low < NARROW else 2
+    return f"{figure['value']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _of_hundred(value: float | None) -> str:
+    """`93`; where only a part of one is missing or there, `more than 99` or `fewer than 1`."""
+    if value is None:
+        return "none"
+    return "more than 99" if 0.995 <= value < 1 else "fewer than 1" if 0 < value < 0.005 else f"{100 * value:.0f}"
 
 
 def _masks(part: Plain) -> Iterator[str]:
@@ -96,7 +171,7 @@ def _masks(part: Plain) -> Iterator[str]:
         f"{_percent(accuracy['trivial'])}. Of the pixels that are not background, {_share(worn)} do."
     )
     yield (
-        f"What is drawn and what is true overlap by {number(iou['value'])}{interval(iou)} on the mean of "
+        f"What is drawn and what is true overlap by {rounded(iou)} on the mean of "
         f"{len(masks['classes'])} classes (mean IoU: the pixels in both, divided by those in either)."
     )
     often = [c for c in masks["classes"][1:] if c["photos"] >= FREQUENT]
@@ -106,8 +181,8 @@ def _masks(part: Plain) -> Iterator[str]:
 
 def _sizes(more: Plain) -> Iterator[str]:
     if len(sizes := more["sizes"]) > 1:
-        said = ", ".join(f"{x['size']} ones {number(x['iou']['value'])}{interval(x['iou'])}" for x in sizes)
-        yield f"By size: {said} (mean IoU of the garments of a photo)."
+        said = ", ".join(f"{x['size']} garments {rounded(x['iou'])}" for x in sizes)
+        yield f"By size: {said}."
 
 
 def _instances(part: Plain) -> Iterator[str]:
@@ -118,13 +193,13 @@ def _instances(part: Plain) -> Iterator[str]:
     said = f"{found['drawn']:,} are drawn, {found['found']:,} answers were given"
     if best := scores.get("mask.ap") or scores.get("box.ap"):
         kind = best["name"].partition(".")[0]
-        said += f"; the average precision of {kind}s is {number(best['value'])}"
-        said += f" (the same answer in every photo: {number(best['prior'])})"
+        said += f"; the average precision of {kind}s is {_short(best['value'])}"
+        said += f" (the same answer in every photo: {_short(best['prior'])})"
     yield f"{said}."
     if f1 := scores.get("mask.f1"):
         yield (
-            f"Of what passes the thresholds, F1 is {number(f1['value'])}: the balance of garments found and answers "
-            "that are right."
+            f"Of what passes the thresholds, F1 is {_short(f1['value'])}: the balance of the share of garments that is "
+            "found and the share of answers that is right."
         )
 
 
@@ -133,9 +208,8 @@ def _labels(part: Plain, key: str) -> Iterator[str]:
         return
     ap = labels["mean_average_precision"]
     yield (
-        f"With the surest answers first, the right ones come early with an average precision of {number(ap['value'])}"
-        f"{interval(ap)}, the mean of {len(labels['labels'])} labels; in an order by chance it is "
-        f"{number(ap['trivial'])}."
+        f"Average precision (AP) is {rounded(ap)}, the mean of {_count(len(labels['labels']), 'label')}; by chance it "
+        f"is {_short(ap['trivial'])}."
     )
     often = [label for label in labels["labels"] if label["positives"] >= FREQUENT]
     if said := _ends(often, lambda label: label["average_precision"]["value"], "AP"):
@@ -148,14 +222,14 @@ def _calibration(more: Plain, key: str) -> Iterator[str]:
         return
     overall = found["overall"]
     said = (
-        f"Taken as probabilities, scores differ from the share that is true by {number(overall['error'])} on average "
+        f"Taken as probabilities, scores differ from the share that is true by {_short(overall['error'])} on average "
         "(expected calibration error)"
     )
     top = overall["bins"][-1]
     if top["answers"]:
         said += (
-            f"; of the {top['answers']:,} answers with a score of 0.9 or more, {_percent(top['true'])} are true, and "
-            f"{_percent(top['score'])} should be"
+            f"; of the {top['answers']:,} answers with a score of 0.9 or more, {_percent(top['true'])} are true; their "
+            f"mean score is {_percent(top['score'])}"
         )
     yield f"{said}."
 
@@ -175,9 +249,9 @@ def _ends(rows: Sequence[Plain], value: Callable[[Plain], float | None], what: s
     few = min(NAMED, len(ranked) // 2)
     if not few:
         return ""
-    best, worst = (", ".join(f"{row['name']} {number(value(row))}" for row in some)
+    best, worst = (", ".join(f"{row['name']} ({_short(value(row))})" for row in some)
                    for some in (ranked[:few], ranked[::-1][:few]))  # fmt: skip
-    return f"the best by {what} are {best}; the worst {worst}" if few > 1 else f"the best is {best}; the worst {worst}"
+    return f"the best by {what}: {best}; the worst: {worst}"
 
 
 def _share(figure: Plain) -> str:

@@ -194,7 +194,7 @@ def _photo(blank: Sample) -> tuple[str, int]:
 
 def _img(picture: bytes, size: tuple[int, int], alt: str) -> str:
     return (
-        f'<img loading="lazy" alt="{escape(alt)}" width="{size[0]}" height="{size[1]}" '
+        f'<img alt="{escape(alt)}" width="{size[0]}" height="{size[1]}" '
         f'src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">'
     )
 
