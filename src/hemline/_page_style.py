@@ -73,7 +73,7 @@ padding:8px 0}.strip h4{margin:0;font-size:14px;font-weight:600}.strip p{margin:
 details{margin-top:12px}summary{cursor:pointer;color:var(--main);font-size:13.5px}
 .bad{border-left:4px solid var(--rare)}
 @media(max-width:600px){.strip{grid-template-columns:1fr}.pair{grid-template-columns:1fr}main,header{padding:0 12px}}
-@media print{nav{display:none}.card,.tiles div{break-inside:avoid}}
+@media print{nav{display:none}.unknown,.heat .none{background:var(--line)}.card,.tiles div{break-inside:avoid}}
 """
 
 SCRIPT = """
