@@ -1,5 +1,6 @@
 """The server under load, over the loopback: nothing is lost or mixed up, turns are fair, who has gone costs nothing."""
 
+import json
 import os
 import signal
 import socket
@@ -36,7 +37,9 @@ class Gate(ColourRuntime):
         self.device, self.open, self.seen = device, threading.Event(), []
 
     def __call__(self, pixels, valid):
-        assert self.open.wait(20)
+        if not self.open.wait(5):  # the test has failed: hold up nothing else
+            self.open.set()
+            raise TimeoutError
         self.seen += [int(x) for x in pixels[:, 32, 32, 0]]
         return super().__call__(pixels, valid)
 
@@ -101,10 +104,13 @@ def test_what_is_cancelled_is_not_begun(made):
 def test_photos_of_several_requests_are_one_batch_on_a_gpu(made):
     tagger = gated("cuda")
     engine = made(tagger, batch_size=4)
-    jobs = [engine.submit([Sent(str(i), painted_plain(10 * i))]) for i in range(9)]
+    reds = [0, 250, 250, 0, 250, 0, 0, 250, 250]
+    jobs = [engine.submit([Sent(str(i), painted_plain(red))]) for i, red in enumerate(reds)]
     until(lambda: len(engine._network._asked) >= 5)
     tagger.runtime.open.set()
-    assert all(f'"photo": "{i}"' in job.result(10)[0].text for i, job in enumerate(jobs))
+    entries = [json.loads(job.result(10)[0].text) for job in jobs]
+    assert [entry["photo"] for entry in entries] == [str(i) for i in range(9)]
+    assert [bool(entry["garments"]) for entry in entries] == [red > 0 for red in reds]
     assert max(tagger.runtime.batches) == 4
     assert sum(tagger.runtime.batches) == 9
 
@@ -138,10 +144,10 @@ def test_nothing_is_lost_or_mixed_up():
         return answer.status_code == 200 and answer.json() == [expected[name] for name in names]
 
     with serving(tagger, Settings()) as client:
-        with ThreadPoolExecutor(16) as pool:
-            assert all(pool.map(ask, range(150)))
+        with ThreadPoolExecutor(12) as pool:
+            assert all(pool.map(ask, range(60)))
         figures = client.get("/metrics").text
-    assert 'hemline_requests_total{route="/v1/predict",status="200"} 150.0' in figures
+    assert 'hemline_requests_total{route="/v1/predict",status="200"} 60.0' in figures
     assert "hemline_photos_waiting 0.0" in figures
 
 

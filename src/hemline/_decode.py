@@ -99,6 +99,20 @@ def size_of(stream: IO[bytes], name: str) -> tuple[int, int]:
         return _upright_size(image)
 
 
+def held_for(stream: IO[bytes], name: str, canvas: tuple[int, int]) -> int:
+    """Pixels that `decode_for` holds at once, from the head of the file alone where its kind allows.
+
+    Of a progressive JPEG these are all pixels: its decoder keeps the coefficients of the whole photo at any scale.
+
+    Raises:
+        PhotoError: the only error, whatever the bytes.
+    """
+    with _one_error(name), _open(stream, name) as image:
+        small = isinstance(image, JpegImageFile) and "progressive" not in image.info
+        shrink = _shrink(_upright_size(image), canvas) if small else 1
+        return -(-image.width // shrink) * -(-image.height // shrink)
+
+
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     """(height, width) of an image that is not decoded yet, turned as its EXIF says; Pillow turns a TIFF's itself."""
     lying = image.format != "TIFF" and _TURNS.get(_orientation(image)) in _LYING

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hemline._decode import check_size, decode, decode_for, size_of
+from hemline._decode import check_size, decode, decode_for, held_for, size_of
 from hemline.errors import PhotoError
 
 Photo = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -229,6 +229,20 @@ def photo_size(path: Path) -> tuple[int, int]:
     """
     with _open(path) as stream:
         return size_of(stream, str(path))
+
+
+def pixels_held(data: bytes, canvas: tuple[int, int], name: str) -> int:
+    """Pixels that `read_for` holds at once while it decodes the bytes of a file; about 14 bytes each at most.
+
+    Args:
+        data: The bytes of an image file; only its head is read where its kind allows.
+        canvas: As of `read_for`.
+        name: How messages call it.
+
+    Raises:
+        PhotoError: it cannot be opened.
+    """
+    return held_for(BytesIO(data), name, canvas)
 
 
 def place(photo: NDArray[np.uint8] | ReadPhoto, size: tuple[int, int]) -> Canvas:

@@ -73,7 +73,7 @@ def make_app(tagger: Tagger, settings: Settings) -> FastAPI:
         try:
             yield
         finally:
-            engine.close()
+            await asyncio.to_thread(engine.close)  # which waits; those who are cut off are told meanwhile
 
     app = FastAPI(
         title="Hemline",

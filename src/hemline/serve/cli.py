@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from hemline.serve.settings import Settings
 
 LIMITS = "Limits"
-LAST_REQUESTS = 10
-"""Seconds that requests have to end when the server is stopped."""
+LAST_REQUESTS = 8
+"""Seconds that requests have to end when the server is stopped: less than the 10 after which Docker kills it."""
 
 app = typer.Typer()
 

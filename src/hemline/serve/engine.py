@@ -16,14 +16,16 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 from typing import NamedTuple
 
 from hemline.errors import PhotoError
 from hemline.masks import MaskFormat
+from hemline.photo import pixels_held
 from hemline.runtime import Answer, Detections, Finder, Runtime
 from hemline.serve.metrics import Metrics
 from hemline.tagger import Failure, Placed, Tagger
@@ -31,6 +33,8 @@ from hemline.vocabulary import Vocabulary
 
 MOST_AT_ONCE = 16
 """Photos that the network sees at a time, at most."""
+LARGE = 12_500_000
+"""Photos of which more pixels than this are held while they are decoded are decoded one at a time."""
 
 
 class Sent(NamedTuple):
@@ -98,6 +102,7 @@ class Engine:
         workers = workers or workers_for(batch_size)
         self._tagger, self._metrics, self._max_pixels = tagger, metrics, max_pixels
         self._network = _Network(tagger, batch_size)
+        self._large = ThreadPoolExecutor(1, "hemline-serve-large")
         self._turns: deque[_Job] = deque()
         self._changed = Condition()
         self._closed = False
@@ -140,6 +145,7 @@ class Engine:
             job.answer.cancel()
         for thread in self._threads:
             thread.join()
+        self._large.shutdown()
         self._network.close()
 
     def _work(self) -> None:
@@ -173,12 +179,18 @@ class Engine:
 
     def _answer(self, sent: Sent, options: Options) -> Entry:
         try:
-            read = self._tagger.read(sent.data, name=sent.name, max_pixels=self._max_pixels)
+            read = self._read(sent)
         except PhotoError as error:
             return Entry(_text(Failure(sent.name, str(error)).to_dict()), str(error))
         result = self._tagger.result(read, self._network.ask(read), min_score=options.min_score)
         result.vocabulary = options.vocabulary
         return Entry(_text(result.to_dict(options.masks)))
+
+    def _read(self, sent: Sent) -> Placed:
+        tagger = self._tagger
+        held = pixels_held(sent.data, tagger.metadata.canvas, sent.name)
+        read = partial(tagger.read, sent.data, name=sent.name, max_pixels=self._max_pixels)
+        return self._large.submit(read).result() if held > LARGE else read()
 
     def _finish(self, job: _Job, place: int, entry: Entry) -> None:
         self._metrics.photos.inc()
