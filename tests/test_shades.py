@@ -1,6 +1,7 @@
 """Shades and multicolour: which words may be said, of which colours, and that queries find them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -141,14 +142,17 @@ def test_queries_know_shades_and_multicolour(tmp_path: Path, form: Form) -> None
         query_sql(views, "multicolour>0.3")
 
 
+def bare_colours(listed: Any) -> list[dict[str, object]]:
+    return [{key: one[key] for key in ("name", "hex", "share")} for one in listed]
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_tables_of_before_have_no_shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
     garments = [[{**one, "is_main": True, "embedding": [1.0, 0.0]}] for one in WARDROBE]
     new = asked.write_tags(tmp_path / "new", [({"sku": "a"}, one) for one in garments], form=form, embedding=2)
     with monkeypatch.context() as before:
         before.setattr(tables, "COLOUR", pa.struct([field for field in tables.COLOUR if field.name != "shade"]))
-        for row, in garments:
-            row["colours"] = [{key: one[key] for key in ("name", "hex", "share")} for one in row["colours"]]
+        garments = [[{**one, "colours": bare_colours(one["colours"])}] for (one,) in garments]
         old = asked.write_tags(tmp_path / "old", [({"sku": "a"}, one) for one in garments], form=form, embedding=2)
         bare = asked.write_tags(tmp_path / "bare", [({}, [asked.garment("coat")])], form=form)
     views = open_views(old)
