@@ -275,7 +275,8 @@ def test_guesses_and_parts_are_shown_as_such(opened):
         made("hat", None, 0.4, "label"),
     ]
     entry = {"schema_version": SCHEMA_VERSION, "photo": "x.jpg", "size": {"height": 600, "width": 512},
-             "garments": garments, "labels": [{"group": "category", "label": "hat", "id": 1, "score": 0.4}]}  # fmt: skip
+             "garments": garments,
+             "labels": [{"group": "category", "label": "hat", "id": 1, "score": 0.4}]}  # fmt: skip
     page = opened()
     page.route("**/v1/predict*", lambda route: route.fulfill(json=[entry]))
     choose(page, demo_photo())
