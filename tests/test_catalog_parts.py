@@ -221,6 +221,11 @@ def test_different_weights_and_settings_never_mix(tmp_path):
         open_parts(tmp_path, MADE | {"flip": True}),
     ):
         pass
+    with (
+        pytest.raises(CatalogError, match=r"another version of hemline \(answers of version before 1\.3, and"),
+        open_parts(tmp_path, MADE | {"schema_version": "1.3"}),
+    ):
+        pass
     with pytest.raises(CatalogError, match="made with format 'parquet' and not 'csv'"), open_parts(
         tmp_path, MADE, form="csv"
     ):

@@ -12,6 +12,7 @@ from hemline import Tagger
 from hemline.catalog import work
 from hemline.catalog.items import Item
 from hemline.catalog.work import Asked, Plan, Worker
+from hemline.result import SCHEMA_VERSION
 
 from .exported import copied
 
@@ -98,6 +99,7 @@ def test_a_plan_says_what_two_runs_must_share(weights):
     said = Plan(weights).made_with()
     assert said["weights_sha256"] == Plan(weights, runtime="onnxruntime", device="cpu").made_with()["weights_sha256"]
     assert Plan(weights, runtime="onnxruntime").made_with() == said, "how it is computed is left out"
+    assert said["schema_version"] == SCHEMA_VERSION, "other answers have other columns"
     for change in ({"flip": True}, {"min_score": 0.5}, {"masks": False}, {"hint": "title"}):
         assert Plan(weights, **change).made_with() != said
 

@@ -85,17 +85,36 @@ def test_two_colours_have_their_shares(one: str, two: str, share: float) -> None
     assert found == pytest.approx({one: share, two: 1 - share}, abs=0.05)
 
 
-def test_narrow_stripes_keep_their_shares_at_any_size() -> None:
-    photo = patch(PURE["white"], 900, 700)
-    photo[np.arange(900) % 4 == 0] = rgb(PURE["navy"])         # 1 row in 4
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize(("every", "height", "width"), [(4, 900, 700), (5, 900, 700), (10, 900, 700), (3, 600, 400)])
+def test_narrow_stripes_keep_their_shares_at_any_size(every: int, height: int, width: int, upright: bool) -> None:
+    photo = patch(PURE["white"], height, width)
+    stripes = photo.transpose(1, 0, 2) if upright else photo
+    stripes[np.arange(len(stripes)) % every == every // 2] = rgb(PURE["navy"])
     found = {colour.name: colour.share for colour in colours(photo, everywhere(photo))}
-    assert found == pytest.approx({"navy": 0.25, "white": 0.75}, abs=0.05)
+    assert found == pytest.approx({"navy": 1 / every, "white": 1 - 1 / every}, abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["red", "green", "blue", "purple", "orange", "turquoise", "yellow", "black"])
 def test_shade_on_one_dye_is_one_colour(name: str) -> None:
     photo = shaded(PURE[name], 0.35)
     assert [colour.name for colour in colours(photo, everywhere(photo))] == [name]
+
+
+@pytest.mark.parametrize(("text", "name"), [("#0000ff", "blue"), ("#5c141c", "red"), ("#14213d", "navy")])
+def test_a_deep_dye_is_one_colour_down_to_a_tenth_of_the_light(text: str, name: str) -> None:
+    photo = shaded(text, 0.1)
+    assert [colour.name for colour in colours(photo, everywhere(photo))] == [name]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("#20242a", "#3b3026"), ("#262626", "#5a2d1e"), ("#20242a", "#3a4632"), ("#36454f", "#0f1a33")]
+)
+def test_dark_colours_of_little_chroma_stay_apart(one: str, two: str) -> None:
+    photo = patch(one, 100, 60)
+    photo[50:] = rgb(two)
+    found = {colour.hex: colour.share for colour in colours(photo, everywhere(photo))}
+    assert found == pytest.approx({one: 0.5, two: 0.5}, abs=0.05)
 
 
 def test_a_white_shirt_in_half_shadow_stays_white() -> None:

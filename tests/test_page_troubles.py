@@ -11,6 +11,7 @@ from PIL import Image
 from hemline import Tagger
 from hemline.photo import read_photo
 from hemline.predict import demo_photo
+from hemline.result import SCHEMA_VERSION
 from tests import page_browser as browsing
 from tests.page_browser import ask, choose, downloaded, drop, listed, mask_of, move, only, pixels, place, png_of
 
@@ -273,7 +274,8 @@ def test_guesses_and_parts_are_shown_as_such(opened):
         made("bag", bag, 0.6, "label"),
         made("hat", None, 0.4, "label"),
     ]
-    entry = {"schema_version": "1.2", "photo": "x.jpg", "size": {"height": 600, "width": 512}, "garments": garments,
+    entry = {"schema_version": SCHEMA_VERSION, "photo": "x.jpg", "size": {"height": 600, "width": 512},
+             "garments": garments,
              "labels": [{"group": "category", "label": "hat", "id": 1, "score": 0.4}]}  # fmt: skip
     page = opened()
     page.route("**/v1/predict*", lambda route: route.fulfill(json=[entry]))

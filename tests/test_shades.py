@@ -1,13 +1,20 @@
 """Shades and multicolour: which words may be said, of which colours, and that queries find them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hemline.catalog import tables
+from hemline.catalog.diff import diff
+from hemline.catalog.parts import Form
+from hemline.catalog.products import write_products
 from hemline.catalog.query import query_sql
+from hemline.catalog.similar_index import up_to_date_index
 from hemline.catalog.views import open_views
 from hemline.colour import PROTOTYPES, SHADES, Colour, colours, is_multicolour
 from hemline.errors import QueryError
@@ -118,8 +125,8 @@ WARDROBE = [
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_queries_know_shades_and_multicolour(tmp_path: Path, form: str) -> None:
-    folder = asked.write_tags(tmp_path / "tags", [({}, [one]) for one in WARDROBE], form=form)  # type: ignore[arg-type]
+def test_queries_know_shades_and_multicolour(tmp_path: Path, form: Form) -> None:
+    folder = asked.write_tags(tmp_path / "tags", [({}, [one]) for one in WARDROBE], form=form)
     views = open_views(folder)
     for text, expected in [
         ("colour=burgundy", [0]), ("burgundy coat", [0]), ("colour=red", [0, 1]),
@@ -135,17 +142,36 @@ def test_queries_know_shades_and_multicolour(tmp_path: Path, form: str) -> None:
         query_sql(views, "multicolour>0.3")
 
 
-def test_tables_of_before_have_no_shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow as pa
+def bare_colours(listed: Any) -> list[dict[str, object]]:
+    return [{key: one[key] for key in ("name", "hex", "share")} for one in listed]
 
-    from hemline.catalog import tables
 
-    monkeypatch.setattr(tables, "COLOUR", pa.struct([field for field in tables.COLOUR if field.name != "shade"]))
-    older = [{**one, "colours": [{"name": "red", "hex": "#ff0000", "share": 0.9}]} for one in WARDROBE[:1]]
-    views = open_views(asked.write_tags(tmp_path / "tags", [({}, older)]))
-    assert views.read(query_sql(views, "colour=red")).read_all().num_rows == 1
-    with pytest.raises(QueryError, match="tag the photos again"):
-        query_sql(views, "colour=burgundy")
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_tables_of_before_have_no_shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
+    garments = [[{**one, "is_main": True, "embedding": [1.0, 0.0]}] for one in WARDROBE]
+    new = asked.write_tags(tmp_path / "new", [({"sku": "a"}, one) for one in garments], form=form, embedding=2)
+    with monkeypatch.context() as before:
+        before.setattr(tables, "COLOUR", pa.struct([field for field in tables.COLOUR if field.name != "shade"]))
+        garments = [[{**one, "colours": bare_colours(one["colours"])}] for (one,) in garments]
+        old = asked.write_tags(tmp_path / "old", [({"sku": "a"}, one) for one in garments], form=form, embedding=2)
+        bare = asked.write_tags(tmp_path / "bare", [({}, [asked.garment("coat")])], form=form)
+    views = open_views(old)
+    for text, expected in [("colour=red", [0, 1]), ("colours=red", [0, 1, 2]), ("multicolour", [2])]:
+        assert views.read(query_sql(views, text)).read_all()["position"].to_pylist() == expected, text
+    for text in ("colour=burgundy", "colours=olive", "old gold"):
+        with pytest.raises(QueryError, match="tag the photos again, into another folder"):
+            query_sql(views, text)
+    for folders in ((old, new), (new, old)):
+        found = diff(*folders)
+        assert (found.both, found.changed) == (3, 0)
+    assert len(up_to_date_index(views)["coat"]) == 3
+    assert write_products(old, "sku").products == 1
+    assert open_views(bare).read("SELECT colours FROM garments").read_all()["colours"].to_pylist() == [[]]
+
+
+def test_a_new_table_without_any_colour_may_be_asked_for_shades(tmp_path: Path) -> None:
+    views = open_views(asked.write_tags(tmp_path, [({}, [asked.garment("coat")])], form="csv"))
+    assert views.read(query_sql(views, "colour=burgundy")).read_all().num_rows == 0
 
 
 def test_the_hex_is_a_pixel_of_the_better_lit_half_and_no_glare() -> None:

@@ -226,6 +226,12 @@ def _same(manifest: Manifest, made: dict[str, Any], form: Form) -> None:
             f"{manifest.folder}: holds tags by weights {was}, and these are {now}: different weights never mix, "
             "choose another --out"
         )
+    if old.get("schema_version") != new.get("schema_version"):     # tables of other columns
+        raise CatalogError(
+            f"{manifest.folder}: holds tags by another version of hemline (answers of version "
+            f"{old.get('schema_version') or 'before 1.3'}, and these are {new.get('schema_version')}): "
+            "choose another --out"
+        )
     for says in (old, new):
         if "columns" in says:                                     # the parts of a CSV are read by position
             says["columns"] = [f"{name}: {kind}" for name, kind in says["columns"].items()]

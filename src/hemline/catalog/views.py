@@ -32,6 +32,8 @@ OF_CSV = {
     "shop_attributes": 'STRUCT(attribute VARCHAR, "value" VARCHAR)[]', "shop_colours": "VARCHAR[]",
 }  # fmt: skip
 """Types of our own columns that are not text, in a CSV."""
+COLOURS_BEFORE = 'STRUCT("name" VARCHAR, hex VARCHAR, "share" FLOAT)[]'
+"""Type of `colours` in a CSV of before answers of version 1.3."""
 CAME = {
     "int": "BIGINT", "uint": "UBIGINT", "float": "DOUBLE", "double": "DOUBLE", "bool": "BOOLEAN", "date32[day]": "DATE"
 }  # fmt: skip
@@ -234,6 +236,10 @@ def _types_of_csv(
     if table == "products":
         return {}
     types = dict(OF_CSV)
+    if table == "garments":
+        colours = f"SELECT bool_or(colours LIKE '[{{%') AND NOT bool_or(colours LIKE '%\"shade\": %') FROM {text}"
+        if (database.execute(colours).fetchone() or (None,))[0]:
+            types["colours"] = COLOURS_BEFORE
     if table == "photos":
         came = names[names.index("occurrence") + 1 : names.index("sha256")]
         types = {name: type_ for name, type_ in types.items() if name not in came}  # one may be called as a garment's

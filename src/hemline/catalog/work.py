@@ -20,7 +20,7 @@ from hemline.catalog.main_garment import main_garment
 from hemline.catalog.tables import DUPLICATE, FAILED, OK, Rows, Schemas, garment_rows, main_row, make_schemas, photo_row
 from hemline.errors import PhotoError
 from hemline.metadata import Metadata, read_metadata
-from hemline.result import Result
+from hemline.result import SCHEMA_VERSION, Result
 from hemline.runtime import DeviceName, Dtype, Finder, RuntimeName, cpu_has_bf16, weights_file
 from hemline.tagger import Failure, Tagger
 from hemline.vocabulary import VOCABULARIES, load_vocabulary
@@ -94,6 +94,7 @@ class Plan:
             "vocabulary": self._words(),
             "hint": self.hint,
             "columns": {field.name: str(field.type) for field in self.incoming},
+            "schema_version": SCHEMA_VERSION,                        # of the answers: others have other columns
             "hemline_version": __version__.rpartition(".")[0],       # answers may change with a minor version
         }
 
