@@ -20,11 +20,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hemline.predict import demo_photo
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from hemline.tagger import Tagger
 
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 LAYERS = ("photo", "tint", "outlines", "labels", "parts")
 
 
@@ -192,3 +195,42 @@ def downloaded(page: Page, selector: str) -> tuple[str, bytes]:
     with page.expect_download() as waiting:
         page.click(selector)
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+# -- what the tests begin with: imported by name, a server and a browser for each file -----------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of this machine."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Tagger:
+    """With the default weights."""
+    from hemline.tagger import Tagger
+
+    return Tagger.load()
+
+
+@pytest.fixture(scope="module")
+def url(tagger: Tagger) -> Iterator[str]:
+    """Of a server."""
+    pytest.importorskip("fastapi")
+    with served(tagger) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def answer(url: str) -> dict[str, Any]:
+    """What it says of the demo photo."""
+    return ask(url, demo_photo())
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """Opens the page."""
+    with visits(browser, url) as visit:
+        yield visit

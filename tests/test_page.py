@@ -10,42 +10,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemline import Tagger
 from hemline.photo import read_photo
 from hemline.predict import demo_photo
 from tests import page_browser as browsing
-from tests.page_browser import ask, choose, downloaded, listed, mask_of, move, only, pixels, place, resized
+from tests.page_browser import (
+    answer,
+    ask,
+    browser,
+    choose,
+    downloaded,
+    listed,
+    mask_of,
+    move,
+    only,
+    opened,
+    pixels,
+    place,
+    resized,
+    tagger,
+    url,
+)
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing.chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def tagger():
-    return Tagger.load()
-
-
-@pytest.fixture(scope="module")
-def url(tagger):
-    pytest.importorskip("fastapi")
-    with browsing.served(tagger) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def answer(url):
-    return ask(url, demo_photo())
-
-
-@pytest.fixture
-def opened(browser, url):
-    with browsing.visits(browser, url) as visit:
-        yield visit
 
 
 @pytest.fixture

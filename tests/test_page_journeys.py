@@ -11,14 +11,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemline import Tagger
 from hemline.photo import read_photo
 from hemline.predict import demo_photo
-from tests import page_browser as browsing
-from tests.page_browser import ask, choose, listed, move, only, pixels, png_of
+from tests.page_browser import (
+    PHONE,
+    answer,
+    ask,
+    browser,
+    choose,
+    listed,
+    move,
+    only,
+    opened,
+    pixels,
+    png_of,
+    tagger,
+    url,
+)
 
 pytestmark = pytest.mark.slow
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 COUNT_CANVASES = """
     window.made = [];
     const make = document.createElement;
@@ -29,25 +40,6 @@ COUNT_CANVASES = """
     };
 """
 PIXELS_HELD = "made.map((x) => x.deref()).reduce((sum, x) => sum + (x ? x.width * x.height : 0), 0)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing.chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def url():
-    pytest.importorskip("fastapi")
-    with browsing.served(Tagger.load()) as address:
-        yield address
-
-
-@pytest.fixture
-def opened(browser, url):
-    with browsing.visits(browser, url) as visit:
-        yield visit
 
 
 def colour(name, shade, code, share):

@@ -8,15 +8,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hemline import Tagger
 from hemline.photo import read_photo
 from hemline.predict import demo_photo
 from hemline.result import SCHEMA_VERSION
 from tests import page_browser as browsing
-from tests.page_browser import ask, choose, downloaded, drop, listed, mask_of, move, only, pixels, place, png_of
+from tests.page_browser import (
+    PHONE,
+    answer,
+    ask,
+    browser,
+    choose,
+    downloaded,
+    drop,
+    listed,
+    mask_of,
+    move,
+    only,
+    opened,
+    pixels,
+    place,
+    png_of,
+    tagger,
+    url,
+)
 
 pytestmark = pytest.mark.slow
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 CONTRAST = """([selector]) => {
     const number = (text) => text.match(/[\\d.]+/g).map(Number);
     const light = (rgb) => {
@@ -35,35 +51,6 @@ CONTRAST = """([selector]) => {
         return [element.outerHTML.slice(0, 60), (high + 0.05) / (low + 0.05)];
     });
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing.chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def tagger():
-    return Tagger.load()
-
-
-@pytest.fixture(scope="module")
-def url(tagger):
-    pytest.importorskip("fastapi")
-    with browsing.served(tagger) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def answer(url):
-    return ask(url, demo_photo())
-
-
-@pytest.fixture
-def opened(browser, url):
-    with browsing.visits(browser, url) as visit:
-        yield visit
 
 
 def trouble(page) -> str:
