@@ -53,6 +53,12 @@ CONTRAST = """([selector]) => {
 }"""
 
 
+def stays(page, before) -> bool:
+    """Whether the canvas shows what it did; outlines are drawn anew where the sentence leaves the photo less room."""
+    now = pixels(page)
+    return now.shape == before.shape and (now == before).all(-1).mean() > 0.9  # garments have half of the photo
+
+
 def trouble(page) -> str:
     page.wait_for_selector("#trouble:not([hidden])")
     said = str(page.inner_text("#error"))
@@ -73,7 +79,7 @@ def test_a_broken_file_is_one_sentence_and_the_earlier_answer_stays(opened):
     assert trouble(page).startswith("torn.jpg: ")
     assert page.locator("#retry").is_hidden()  # it would fail again
     assert listed(page) == names
-    assert (pixels(page) == before).all()
+    assert stays(page, before)
     assert page.inner_text("#status").startswith("grace_hopper.jpg: ")
     page.click("#dismiss")
     assert page.locator("#trouble").is_hidden()
@@ -106,7 +112,7 @@ def test_a_server_that_is_gone_or_busy_can_be_asked_again(opened, answer):
     page.route("**/healthz", lambda route: route.abort())
     drop(page, "second.jpg", demo_photo().read_bytes())
     assert trouble(page) == "second.jpg: The server does not answer: is hemline serve still running?"
-    assert (pixels(page) == before).all()
+    assert stays(page, before)
     page.unroute("**/v1/predict*")
     page.route("**/v1/predict*", lambda route: route.fulfill(status=503, json={"error": "too many wait: ask again"}))
     page.click("#retry")
