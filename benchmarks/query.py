@@ -120,7 +120,7 @@ def _garments(
     for group in GROUPS:
         chosen = random.integers(-2 * len(group.labels), len(group.labels), size=count)
         names = [group.labels[i].name if i >= 0 else None for i in chosen]
-        columns[column_of(group)] = names if group.choice == "one" else [name and [name] for name in names]
+        columns[column_of(group.name)] = names if group.choice == "one" else [name and [name] for name in names]
         for row, i in enumerate(chosen):
             if i >= 0:
                 label = group.labels[i]
