@@ -56,7 +56,7 @@ CONTRAST = """([selector]) => {
 def stays(page, before) -> bool:
     """Whether the canvas shows what it did; outlines are drawn anew where the sentence leaves the photo less room."""
     now = pixels(page)
-    return now.shape == before.shape and (now == before).all(-1).mean() > 0.9  # garments have half of the photo
+    return now.shape == before.shape and bool((now == before).all(-1).mean() > 0.9)  # garments have half of the photo
 
 
 def trouble(page) -> str:

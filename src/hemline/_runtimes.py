@@ -75,8 +75,8 @@ class OpenVino:
                 answers.append([request.get_tensor(name).data.copy() for name in self._outputs])
             if i < len(pixels):
                 request.start_async({"pixels": pixels[i : i + 1], "valid": valid[i : i + 1]})
-        parts = zip(*answers, strict=True)
-        return Answer(**{name: np.concatenate(part) for name, part in zip(self._outputs, parts, strict=True)})
+        parts = [part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*answers, strict=True)]
+        return Answer(**dict(zip(self._outputs, parts, strict=True)))
 
     def _of_one_thread(self) -> list[Any]:
         """A request a thread: for several photos, quicker than all threads on one and then the next."""
