@@ -2,6 +2,9 @@
 
 import gc
 import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it; tables are to be as wide as a pipe has them
@@ -25,6 +28,43 @@ def pytest_collection_finish():
 
 def pytest_sessionfinish():
     gc.unfreeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Tests that train in forks of this process run in a new one where autograd has threads here: no fork has them.
+
+    Whether it has depends on the tests that ran before.
+    """
+    if not hasattr(pyfuncitem.module, "together") or _autograd_forks():
+        return None
+    path = pyfuncitem.path
+    if path not in _alone:
+        chosen = pyfuncitem.config.option.markexpr
+        folder = pyfuncitem.config._tmp_path_factory.mktemp("alone")
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-m", chosen, f"--junitxml={folder / 'said.xml'}", path]
+        done = subprocess.run(command, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True, check=False)
+        cases = ElementTree.parse(folder / "said.xml").iter("testcase")
+        _alone[path] = {
+            case.attrib["name"]: case.find("failure") is None and case.find("error") is None for case in cases
+        }, done.stdout  # fmt: skip
+    passed, said = _alone[path]
+    assert passed[pyfuncitem.name], said
+    return True
+
+
+_alone: dict = {}
+
+
+def _autograd_forks() -> bool:
+    child = os.fork()
+    if child == 0:
+        try:
+            torch.ones(1, requires_grad=True).sum().backward()
+        except RuntimeError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 @pytest.fixture(scope="session", autouse=True)
