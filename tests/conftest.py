@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it; tables are to be as wide as a pipe has them
@@ -53,7 +54,7 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
-_alone: dict = {}
+_alone: dict[Path, tuple[dict[str, bool], str]] = {}
 
 
 def _autograd_forks() -> bool:
