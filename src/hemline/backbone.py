@@ -36,6 +36,8 @@ class Backbone(nn.Module):
         output_stride: Stride of the deepest map.
         dilation: What the first block of a dilated stage has; see `hemline.dilation`.
         layers: Blocks in each stage of a ResNet, instead of its own.
+        drop_path: Stochastic depth: the probability with which the last block of the trunk is left out of a step in
+            training, that of the blocks before it growing from 0 (Huang et al., 2016, https://arxiv.org/abs/1603.09382).
 
     Raises:
         ConfigError: the name is unknown, the trunk has no pyramid or cannot be dilated, or the weights do not fit.
@@ -50,17 +52,20 @@ class Backbone(nn.Module):
         output_stride: Literal[8, 16, 32] = 32,
         dilation: Literal["library", "all"] = "library",
         layers: Sequence[int] | None = None,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.name = name
         if name in OWN_TRUNKS:
-            if output_stride != 32 or layers is not None:
-                raise ConfigError(f"backbone.name: {name} is as it is: leave out output_stride and layers")
+            if output_stride != 32 or layers is not None or drop_path:
+                raise ConfigError(f"backbone.name: {name} is as it is: leave out output_stride, layers and drop_path")
             self.trunk = OWN_TRUNKS[name]()
         else:
             if layers is not None and len(layers) != 4:
                 raise ConfigError(f"backbone.layers: {list(layers)} must be 4 numbers, one for each stage of a ResNet")
-            changed = {} if layers is None else {"layers": list(layers)}
+            changed: dict[str, Any] = {} if layers is None else {"layers": list(layers)}
+            if drop_path:
+                changed["drop_path_rate"] = drop_path
             self.trunk = _create(name, output_stride, changed, pretrained=pretrained and weights is None)
             if output_stride != 32 and dilation == "all":
                 surgery.dilate_first_blocks(self.trunk, name)
@@ -126,7 +131,7 @@ def _create(name: str, output_stride: int, changed: dict[str, Any], *, pretraine
         if changed:
             asked = " and ".join(f"{key}={value}" for key, value in changed.items())
             raise ConfigError(
-                f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)}); take a ResNet"
+                f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)}); leave it out, or take a ResNet"
             ) from error
         raise ConfigError(
             f"backbone.name: {name} gives no feature pyramid ({error}); take a convolutional trunk"

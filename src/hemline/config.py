@@ -59,6 +59,8 @@ class Backbone:
     meet, as in torchvision and timm (`library`); or that of its own stage, as in PSPNet's code (`all`)."""
     layers: tuple[Count, ...] | None = None
     """Blocks in each stage of a ResNet, instead of its own."""
+    drop_path: Share = 0.0
+    """Probability with which the last block is left out of a step in training; of the blocks before it, less."""
 
 
 @dataclass(frozen=True, kw_only=True)

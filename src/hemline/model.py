@@ -196,6 +196,7 @@ def make_backbone(config: Config, *, trunk_weights: bool) -> Backbone:
         output_stride=asked.output_stride,
         dilation=asked.dilation,
         layers=asked.layers,
+        drop_path=asked.drop_path,
     )
 
 
