@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeGuard
 from hemline._weights_files import KEY, embedded_text
 from hemline.errors import LabelError, WeightsError
 from hemline.labels import OF_INIT, LabelSpace, load_label_space
+from hemline.scores import Scores
 
 FORMAT_VERSION = 1
 """The newest layout of the metadata that this version reads."""
@@ -35,7 +36,7 @@ class Metadata:
     mask_thresholds: tuple[float, ...]
     """(K,) probabilities above which a pixel may belong to each mask class; 1.0 never, 0.0 always."""
     label_thresholds: tuple[float, ...]
-    """(L,) probabilities above which a label is reported, of the photo and of a garment alike."""
+    """(L,) probabilities above which a label is reported, of a garment; of the photo, too, without `photo_thresholds`."""
     finds: Literal["classes", "instances"] = "classes"
     """What the network answers: a map for each class, or garments one by one."""
     instance_scores: tuple[float, ...] = ()
@@ -43,6 +44,12 @@ class Metadata:
     empty."""
     instance_areas: tuple[float, ...] = ()
     """(C,) least share of the photo that such a garment covers; none has one where empty."""
+    photo_thresholds: tuple[float, ...] = ()
+    """(L,) probabilities above which a label is reported of the whole photo; `label_thresholds` where empty."""
+    garment_thresholds: tuple[float, ...] = ()
+    """(C,) probabilities above which a garment that was found by its mask is reported; none where empty."""
+    scores: Scores | None = None
+    """What makes scores probabilities; None leaves them as the network says them."""
     pairs: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of each category, how many garments in the training photos carry each attribute, by name."""
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -81,13 +88,26 @@ class Metadata:
         if self.precision not in ("f32", "int8"):
             raise WeightsError(f"metadata of {self.name!r}: precision {self.precision!r} is neither f32 nor int8")
         categories = len(self.labels.categories)
-        for key in ("instance_scores", "instance_areas"):
+        for key, count in (
+            ("instance_scores", categories), ("instance_areas", categories), ("garment_thresholds", categories),
+            ("photo_thresholds", self.labels.num_labels),
+        ):  # fmt: skip
             values = getattr(self, key)
-            if values and (len(values) != categories or not all(_is_number(x) and 0 <= x <= 1 for x in values)):
+            if values and (len(values) != count or not all(_is_number(x) and 0 <= x <= 1 for x in values)):
                 raise WeightsError(
-                    f"metadata of {self.name!r}: {key} must be {categories} numbers from 0 to 1, "
-                    f"one for each category of label space {self.labels.name!r}, or none"
+                    f"metadata of {self.name!r}: {key} must be {count} numbers from 0 to 1, one for each "
+                    f"{'category' if count == categories else 'label'} of label space {self.labels.name!r}, or none"
                 )
+        if self.scores is not None:
+            try:
+                self.scores.check(self.labels)
+            except ValueError as error:
+                raise WeightsError(f"metadata of {self.name!r}: {error}") from error
+
+    @property
+    def of_photo(self) -> tuple[float, ...]:
+        """(L,) probabilities above which a label is reported of the whole photo."""
+        return self.photo_thresholds or self.label_thresholds
 
     @property
     def layers(self) -> tuple[tuple[int, ...], ...]:
@@ -100,6 +120,7 @@ class Metadata:
     def to_json(self) -> str:
         """The metadata as strict JSON, which `from_json` reads back; NaN and infinite figures become null."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["scores"] = {} if self.scores is None else self.scores.to_dict()
         labels = self.labels.to_dict()
         if self.recipe.get("labels") == OF_INIT:         # nothing that is here says what their sets' words mean
             labels["teach"] = dict(self.labels.teach)
@@ -126,7 +147,7 @@ class Metadata:
             )
         try:
             return cls(**_typed(values))
-        except (LabelError, TypeError, ValueError) as error:
+        except (LabelError, TypeError, ValueError, KeyError) as error:
             raise WeightsError(f"the metadata is damaged: {error}") from error
 
 
@@ -177,6 +198,9 @@ _KINDS: dict[str, type[Any]] = {
     "finds": str,
     "instance_scores": list,
     "instance_areas": list,
+    "photo_thresholds": list,
+    "garment_thresholds": list,
+    "scores": dict,
     "pairs": dict,
     "recipe": dict,
     "metrics": dict,
@@ -187,7 +211,10 @@ _KINDS: dict[str, type[Any]] = {
     "weights_sha256": str,
     "precision": str,
 }
-_TUPLES = ("canvas", "mask_thresholds", "label_thresholds", "instance_scores", "instance_areas")
+_TUPLES = (
+    "canvas", "mask_thresholds", "label_thresholds", "instance_scores", "instance_areas", "photo_thresholds",
+    "garment_thresholds",
+)  # fmt: skip
 _REQUIRED = ("name", "labels", "canvas", "mask_thresholds", "label_thresholds")
 
 
@@ -204,6 +231,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"{', '.join(wrong)} of another type than expected")
     typed = {key: values[key] for key in _KINDS if key in values}
     typed |= {key: tuple(values[key]) for key in _TUPLES if key in values}
+    typed["scores"] = Scores.from_dict(typed["scores"]) if typed.get("scores") else None
     return typed | {"labels": LabelSpace.from_dict(values["labels"])}
 
 
