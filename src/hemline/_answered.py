@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline._regions import Maps, contenders, decide, logit
+from hemline._regions import Maps, contenders, decide, find_regions, logit
 from hemline.ceiling import perfect
 from hemline.data.sample import Region, Sample
 from hemline.found import Found, of_detections, of_maps, reported
@@ -28,7 +28,7 @@ class Said(NamedTuple):
 
     category: int
     labels: NDArray[np.float32]
-    """(L,) logits."""
+    """(L,) log odds."""
 
 
 class Answered(Protocol):
@@ -36,11 +36,17 @@ class Answered(Protocol):
 
     @property
     def photo(self) -> NDArray[np.float32]:
-        """(L,) logits of the whole photo."""
+        """(L,) log odds of the whole photo's labels: logits, turned as `Metadata.scores` says."""
 
     @property
     def found(self) -> list[Found]:
-        """The garments one by one, surest first; no threshold of the weights has chosen among them."""
+        """The garments one by one, surest first; no threshold of the weights has chosen among them. Their scores and
+        logits are the network's own."""
+
+    @property
+    def garments(self) -> dict[int, tuple[float, float]]:
+        """Of each category of which a garment was found, the surest one's own score, and its label's logit in the whole
+        photo, both as the network says them."""
 
     def class_map(self, layer: Sequence[int]) -> NDArray[np.intp]:
         """(H, W) what each pixel is among the classes of a layer, numbered as in `truth_map`."""
@@ -77,11 +83,16 @@ class MapsAnswer:
         thresholds = logit(self.metadata.mask_thresholds)
         return Maps(self.masks, self.metadata.canvas, self.frame, thresholds, self.metadata.layers)
 
-    @property
+    @cached_property
     def photo(self) -> NDArray[np.float32]:
-        """(L,) logits of the whole photo."""
-        row: NDArray[np.float32] = self.labels[0]
-        return row
+        """(L,) log odds of the whole photo's labels."""
+        return photo_odds(self.labels[0], self.metadata)
+
+    @property
+    def garments(self) -> dict[int, tuple[float, float]]:
+        """Of each category of which a garment was found, its own score, and its label's logit in the whole photo."""
+        regions = find_regions(self.maps, len(self.metadata.labels.categories))
+        return {k: (region.score, float(self.labels[0, k])) for k, region in regions.items()}
 
     @property
     def found(self) -> list[Found]:
@@ -117,7 +128,7 @@ class MapsAnswer:
         if not found:
             return None
         largest = max(found, key=lambda k: self._pooled[k])
-        return Said(largest, self.labels[1 + largest])
+        return Said(largest, garment_odds(self.labels[1 + largest], self.metadata))
 
     def ceiling(self, sample: Sample) -> list[Found]:
         """What would have been found, had the network known the truth."""
@@ -137,11 +148,17 @@ class InstancesAnswer:
     frame: Frame
     metadata: Metadata
 
-    @property
+    @cached_property
     def photo(self) -> NDArray[np.float32]:
-        """(L,) logits of the whole photo."""
-        row: NDArray[np.float32] = self.detections.labels[0]
-        return row
+        """(L,) log odds of the whole photo's labels."""
+        return photo_odds(self.detections.labels[0], self.metadata)
+
+    @property
+    def garments(self) -> dict[int, tuple[float, float]]:
+        """Of each category of which a garment is reported, the surest one's own score, and its label's logit in the
+        whole photo."""
+        surest = {one.category: one.score for one in reversed(self._reported)}
+        return {k: (score, float(self.detections.labels[0, k])) for k, score in surest.items()}
 
     @cached_property
     def found(self) -> list[Found]:
@@ -178,7 +195,7 @@ class InstancesAnswer:
         if not max(sizes, default=0.0) > 0:
             return None
         best = found[int(np.argmax(sizes))]
-        return Said(best.category, best.labels)
+        return Said(best.category, garment_odds(best.labels, self.metadata))
 
     def ceiling(self, sample: Sample) -> None:
         """None: such a network can answer the truth itself."""
@@ -186,6 +203,16 @@ class InstancesAnswer:
     def result(self, sample: Sample) -> Result:
         """The answer as a user has it."""
         return read_detections(self.detections, self.frame, self.metadata, sample.photo, name=sample.key)
+
+
+def photo_odds(logits: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
+    """(L,) logits of the whole photo -> log odds; as they are where the weights hold no `scores`."""
+    return logits if metadata.scores is None else metadata.scores.of_photo(logits)
+
+
+def garment_odds(logits: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
+    """(L,) logits of a garment -> log odds; as they are where the weights hold no `scores`."""
+    return logits if metadata.scores is None else metadata.scores.of_garment(logits)
 
 
 def _iou(one: Found, mask: NDArray[np.bool_]) -> float:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline._answered import Answered
+from hemline._answered import Answered, garment_odds
 from hemline._regions import logit
 from hemline.borders import rle_of_borders
 from hemline.data.instance_truth import draws, separate, truth_of
@@ -94,21 +94,22 @@ class InstanceTally:
 
         Attributes that the set does not know are left out of both sides.
         """
-        thresholds, known = logit(metadata.label_thresholds), frozenset(self.vocabulary.attributes)
+        known = frozenset(self.vocabulary.attributes)
         return [
             photo.truth._replace(
                 truth=[replace(one, attributes=one.attributes & known) for one in photo.truth.truth],
                 found=[
-                    replace(one, attributes=self._attributes(said, thresholds) & known)
+                    replace(one, attributes=self._attributes(said, metadata) & known)
                     for one, said in (photo.ceiling if ceiling else photo.found)
                 ],
             )
             for photo in self.photos
         ]
 
-    def _attributes(self, one: Found, thresholds: NDArray[np.float32]) -> frozenset[int | str]:
-        worn = {self.space.categories[one.category].name}
-        return frozenset(self.ids[x.label] for x in attributes_said(self.space, one.labels, thresholds, worn, 0.0))
+    def _attributes(self, one: Found, metadata: Metadata) -> frozenset[int | str]:
+        worn, odds = {self.space.categories[one.category].name}, garment_odds(one.labels, metadata)
+        said = attributes_said(self.space, odds, logit(metadata.label_thresholds), worn, 0.0)
+        return frozenset(self.ids[x.label] for x in said)
 
     @property
     def vocabulary(self) -> Vocabulary:

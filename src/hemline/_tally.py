@@ -6,23 +6,36 @@ Shapes: C categories, K mask classes, L labels, S segments, H W photo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hemline._answered import Answered, MapsAnswer
 from hemline._average_precision import average_precision
+from hemline._bootstrap import Floats
 from hemline._instance_tally import InstanceTally
 from hemline._targets import Targets, protocol
 from hemline.data.sample import PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.fitted_scores import (
+    CalibrationError,
+    Rows,
+    calibration_errors,
+    chances,
+    logits_of,
+    mask_logits,
+    own_chances,
+    shown_of,
+)
 from hemline.foreground_iou import ForegroundIoU
 from hemline.instance_thresholds import instance_thresholds
 from hemline.labels import LabelSpace
 from hemline.metadata import Metadata
 from hemline.metrics import IGNORED, LabelScores, MaskScores
 from hemline.report import SetReport
-from hemline.soft_scores import SoftScores, chances, squashed
+from hemline.scores import Scores
+from hemline.soft_scores import SoftScores, squashed
+from hemline.soft_scores import chances as pixel_chances
 from hemline.thresholds import NEVER, best_thresholds
 from hemline.transplant import Transplant
 
@@ -78,6 +91,9 @@ class Tally:
     garments: LabelScores = field(init=False)
     """Attributes of garments."""
     targets: Targets = field(init=False)
+    found: list[tuple[Floats, Floats, NDArray[np.int8]]] = field(default_factory=list)
+    """Of each photo whose categories are known, of the (C,) categories: the own score of the garment that was found by
+    its mask, NaN without, the logit of its label in the photo, and the truth."""
     mask_scores: dict[str, float] = field(default_factory=dict)
     """Of each photo with a known pixel, by its key: the mean IoU of the first layer's classes that its truth or its
     answer shows, background included."""
@@ -106,7 +122,7 @@ class Tally:
             self.mask_scores[sample.key] = self.masks[0].last_mean_iou()
         if self.soft is not None and isinstance(answered, MapsAnswer):
             layer = self.metadata.layers[0]
-            chance = chances(answered.masks[list(layer)], answered.frame, self.metadata.canvas)
+            chance = pixel_chances(answered.masks[list(layer)], answered.frame, self.metadata.canvas)
             self.soft.update(chance, squashed(truth_map(sample, space, layer)))
         whole = [region for region in sample.regions if region.segments == WHOLE_PHOTO and not region.doubt]
         if whole:
@@ -120,6 +136,7 @@ class Tally:
             if self.answers and self.targets.single_item:
                 self.targets.answer(answered.result(sample), whole[0].labels, whole[0].one_of)
         self._add_garments(sample, answered)
+        self._add_found(sample, answered)
         if self.instances is not None:
             self.instances.add(sample, answered)
         if self.transplant is not None:
@@ -134,6 +151,7 @@ class Tally:
         self.whole.extend(other.whole)
         self.garments.extend(other.garments)
         self.targets.extend(other.targets)
+        self.found += other.found
         if self.soft is not None and other.soft is not None:
             self.soft.extend(other.soft)
         if self.instances is not None and other.instances is not None:
@@ -158,6 +176,22 @@ class Tally:
         if truths:
             self.garments.update(np.stack(scores), np.stack(truths))
 
+    def _add_found(self, sample: Sample, answered: Answered) -> None:
+        """Count the garments of one photo that were found by their masks."""
+        truth = categories_worn(sample, self.metadata.labels)
+        if (truth >= 0).any():
+            own, label = np.full((2, len(truth)), np.nan)
+            for category, (score, logit) in answered.garments.items():
+                own[category], label[category] = score, logit
+            self.found.append((own, label, truth))
+
+    def rescore(self, scores: Scores) -> None:
+        """Turn what was counted at the network's own logits into what `scores` makes of it."""
+        self.whole.rescore(scores.photo.weights)
+        self.garments.rescore(scores.garments.weights)
+        self.targets.rescore(scores.photo.weights)
+        self.metadata = replace(self.metadata, scores=scores)
+
     def report(self) -> SetReport:
         classes = protocol()["masks"]["classes"]
         by_protocol = self.name == "ccp" and set(classes) == set(self.masks[0].classes)
@@ -181,19 +215,57 @@ class Tally:
             soft=None if self.soft is None else self.soft.compute(),
             instances=None if self.instances is None else self.instances.report(self.name, self.metadata),
             photo_scores=self.mask_scores or self.label_scores,
+            calibration=errors_in_use([self], self.metadata),
         )
 
 
-def thresholds_of(tallies: Sequence[Tally], metadata: Metadata) -> tuple[float, ...]:
-    """(L,) of categories over whole photos, of attributes over garments; those of the metadata if nothing is known."""
+def rows_of(tallies: Sequence[Tally], space: LabelSpace) -> tuple[Rows, Rows, Rows]:
+    """What the scores of each of `fitted_scores.USES` are made of; tallies that were not `rescore`d hold logits."""
+    names = [thing.name for thing in (*space.categories, *space.labels)]
+    count, shown = len(space.categories), shown_of(space)
+    attributes = shown & (np.arange(len(names)) >= count)
+    photo, garments = (
+        Rows(names, may, logits_of(scores)[..., None], truth, number)
+        for may, (scores, truth, number) in (
+            (shown, _stacked([tally.whole for tally in tallies])),
+            (attributes, _stacked([tally.garments for tally in tallies])),
+        )
+    )
+    found = [photo for tally in tallies for photo in tally.found]
+    own, label, truth = (np.array([photo[i] for photo in found]).reshape(-1, count) for i in range(3))
+    masks = Rows(names[:count], shown[:count], mask_logits(own, label), truth.astype(np.int8), np.arange(len(found)))
+    return photo, garments, masks
+
+
+def _stacked(parts: Sequence[LabelScores]) -> tuple[Floats, NDArray[np.int8], NDArray[np.int64]]:
+    """The rows of several sets, one after the other, their photos numbered on."""
+    stacks = [part.stacked() for part in parts]
+    begins = np.cumsum([0, *(len(part) for part in parts)])
+    scores, truth = (np.concatenate([stack[i] for stack in stacks]) for i in range(2))
+    photo = np.concatenate([stack[2] + begin for stack, begin in zip(stacks, begins[:-1], strict=True)])
+    return scores, truth.astype(np.int8), photo
+
+
+def errors_in_use(tallies: Sequence[Tally], metadata: Metadata) -> list[CalibrationError]:
+    """The calibration errors of the scores that the tallies were counted at."""
+    photo, garments, masks = uses = rows_of(tallies, metadata.labels)
+    own = own_chances(masks) if metadata.scores is None else chances(masks, np.array(metadata.scores.masks.weights))
+    return calibration_errors(uses, (own_chances(photo), own_chances(garments), own))
+
+
+def thresholds_of(tallies: Sequence[Tally], metadata: Metadata) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(L,) over whole photos, and (L,) of categories over these, too, of attributes over garments.
+
+    Those of the metadata if nothing is known.
+    """
     if not any(tally.photos for tally in tallies):
-        return metadata.label_thresholds
-    thresholds = []
-    for parts in ([tally.whole for tally in tallies], [tally.garments for tally in tallies]):
-        scores, truth = (np.concatenate(arrays) for arrays in zip(*(p.stacked()[:2] for p in parts), strict=True))
-        thresholds.append(best_thresholds(scores, truth.astype(np.int8)))
+        return metadata.of_photo, metadata.label_thresholds
+    photo, garments = (
+        best_thresholds(*_stacked(parts)[:2])
+        for parts in ([tally.whole for tally in tallies], [tally.garments for tally in tallies])
+    )
     num = len(metadata.labels.categories)
-    return thresholds[0][:num] + thresholds[1][num:]
+    return photo, photo[:num] + garments[num:]
 
 
 def instance_thresholds_of(
@@ -210,20 +282,43 @@ def instance_thresholds_of(
 
 
 def only_better_than_chance(
-    thresholds: Sequence[float], sets: Sequence[SetReport], space: LabelSpace
-) -> tuple[float, ...]:
-    """The thresholds, `NEVER` where no set's interval of average precision lies above the label's frequency."""
+    thresholds: tuple[Sequence[float], Sequence[float]], sets: Sequence[SetReport], space: LabelSpace
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The thresholds of `thresholds_of`, `NEVER` where no set's interval of average precision lies above the frequency.
+
+    An attribute that no set knows both yes and no of whole photos is said of these as it is of garments.
+    """
+    photo, garments = thresholds
     if not sets:
-        return tuple(thresholds)
-    proved = {
-        (label.name, reports is not part.labels)
+        return tuple(photo), tuple(garments)
+    measured = [
+        (label.name, reports is not part.labels, label.average_precision.low > label.prior)
         for part in sets
         for reports in (part.labels, part.garments)
         for label in (reports.labels if reports else ())
-        if label.average_precision.low > label.prior
-    }
-    names = [(c.name, False) for c in space.categories] + [(label.name, True) for label in space.labels]
-    return tuple(t if name in proved else NEVER for t, name in zip(thresholds, names, strict=True))
+    ]
+    proved = {(name, of_garment) for name, of_garment, better in measured if better}
+    known = {name for name, of_garment, _ in measured if not of_garment}
+    count = len(space.categories)
+    chosen: tuple[list[float], list[float]] = [], []
+    for thing, by_photo, by_garment in zip((*space.categories, *space.labels), photo, garments, strict=True):
+        of_whole = by_photo if (thing.name, False) in proved else NEVER
+        attribute = thing.index >= count
+        of_one = (by_garment if (thing.name, True) in proved else NEVER) if attribute else of_whole
+        chosen[0].append(of_one if attribute and thing.name not in known else of_whole)
+        chosen[1].append(of_one)
+    return tuple(chosen[0]), tuple(chosen[1])
+
+
+def categories_worn(sample: Sample, space: LabelSpace) -> NDArray[np.int8]:
+    """(C,) 1 where a category is in the photo, 0 where not, -1 unknown: by its labels, and else by what is drawn."""
+    drawn = sample.targets[:, : len(space.categories)]
+    worn = np.where((drawn == 1).any(0), 1, np.where((drawn == 0).all(0), 0, UNKNOWN)).astype(np.int8)
+    for region in sample.regions:
+        if region.segments == WHOLE_PHOTO and not region.doubt:
+            said = region.labels[: len(space.categories)]
+            worn = np.where(said >= 0, said, worn)
+    return worn
 
 
 def class_names(space: LabelSpace, layer: Sequence[int]) -> list[str]:

@@ -94,6 +94,11 @@ class Targets:
         right = {category.name for category in self.space.categories if allowed[category.index]}
         self._answers.append(([garment.category for garment in result.garments], right))
 
+    def rescore(self, weights: Sequence[Sequence[float]]) -> None:
+        """Turn the labels' probabilities by the (L, 2) weights of the label space; see `LabelScores.rescore`."""
+        if self.meant:
+            self._labels.rescore([weights[channel] for channel in self._channels])
+
     def extend(self, other: Targets) -> None:
         """Count the photos of others of the same set after one's own."""
         self._labels.extend(other._labels)

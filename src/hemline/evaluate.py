@@ -28,11 +28,14 @@ from numpy.typing import NDArray
 
 from hemline._answered import Answered, InstancesAnswer, MapsAnswer
 from hemline._instance_tally import InstanceTally
+from hemline._settled import curves_of, settle
 from hemline._tally import (
     Tally,
     class_names,
+    errors_in_use,
     instance_thresholds_of,
     only_better_than_chance,
+    rows_of,
     thresholds_of,
     truth_map,
 )
@@ -152,12 +155,15 @@ def score_network(
     device: torch.device,
     batch_size: int = 8,
     ranks: Ranks = Ranks(),  # noqa: B008  # immutable
+    fit_scores: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Measure a network in training on the photos held out of each of its sources, at the thresholds that suit best.
 
     Garments are scored one by one where the network finds instances. Of others, connected parts have their thresholds
     chosen, too, and no scores.
+
+    Where the metadata hold no `scores`, those that suit the photos best are fitted, and the figures are of them.
 
     Several processes measure a share of the photos each, and all return the report that one would: the network sees
     the same photos at a time, and they are counted in the same order.
@@ -169,6 +175,7 @@ def score_network(
         device: Where the network is.
         batch_size: Photos at a time.
         ranks: The processes that measure together, all of the same weights.
+        fit_scores: Whether scores are fitted; else they stay as the metadata have them.
         progress: Told how far this one is.
     """
     finds = metadata.finds == "instances"
@@ -191,14 +198,16 @@ def score_network(
     for each in others:
         for tally, more in zip(tallies, each, strict=True):
             tally.extend(more)
-    thresholds = thresholds_of(tallies, metadata)
-    scores, areas = instance_thresholds_of(tallies, metadata)
-    saved = replace(metadata, label_thresholds=thresholds, instance_scores=scores, instance_areas=areas)
-    for tally in tallies:                                # F1 is that of the file these thresholds are saved with
-        tally.whole.thresholds = tally.garments.thresholds = np.asarray(thresholds)
-        tally.metadata = saved
+    fits = fit_scores and metadata.scores is None and any(tally.photos for tally in tallies)
+    uses = rows_of(tallies, metadata.labels) if fits else None
+    settled = settle(tallies, metadata, uses)
+    for tally in tallies:
         tally.instances = tally.instances if finds else None
-    return _report(tallies, saved, (scores, areas), "torch", str(device), flip=False, split="validation")
+    least = settled.instance_scores, settled.instance_areas
+    report = _report(tallies, settled, least, "torch", str(device), flip=False, split="validation")
+    if uses is None or settled.scores is None:
+        return report
+    return replace(report, scores=curves_of(settled.scores, uses, report))
 
 
 def answerer(network: Network | InstanceNetwork, device: torch.device) -> Answerer:
@@ -318,6 +327,7 @@ def _report(
     split: str,
 ) -> Report:
     sets = [tally.report() for tally in tallies]
+    of_photo, of_garment = only_better_than_chance(thresholds_of(tallies, metadata), sets, metadata.labels)
     return Report(
         weights=metadata.name,
         label_space=metadata.labels.name,
@@ -327,7 +337,9 @@ def _report(
         flip=flip,
         split=split,
         sets=sets,
-        label_thresholds=only_better_than_chance(thresholds_of(tallies, metadata), sets, metadata.labels),
+        label_thresholds=of_garment,
+        photo_thresholds=of_photo,
+        calibration=errors_in_use(tallies, metadata) if tallies else [],
         finds=metadata.finds,
         instance_scores=instance_thresholds[0],
         instance_areas=instance_thresholds[1],

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hemline._settled import at_best
 from hemline.checkpoint import load_network, save
 from hemline.config import Config
 from hemline.data import VALIDATION_SHARE, label_space
@@ -107,17 +108,13 @@ def fit(
         raise ConfigError(f"data: nothing here speaks of {', '.join(lost)}: name every set that taught {weights} too")
     fit_head(network.label_head, pooled, space, progress=progress)
     data = described(config, sources, held_out)
-    metadata = replace(metadata, data=data)
+    metadata = replace(metadata, data=data, scores=None)  # those of the head before
     report = score_network(network, sources, metadata, device=torch.device("cpu"))
     names = {entry["name"] for entry in data}
     metadata = replace(
-        metadata,
+        at_best(metadata, report),
         data=[*data, *(entry for entry in before if entry["name"] not in names)],
         recipe={**metadata.recipe, "init": str(weights)},
-        label_thresholds=report.label_thresholds,
-        instance_scores=report.instance_scores or metadata.instance_scores,
-        instance_areas=report.instance_areas or metadata.instance_areas,
-        metrics=report.to_dict(),
     )
     save(out, network.state_dict(), metadata)
     return report

@@ -147,7 +147,7 @@ class Metadata:
             )
         try:
             return cls(**_typed(values))
-        except (LabelError, TypeError, ValueError, KeyError) as error:
+        except (LabelError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise WeightsError(f"the metadata is damaged: {error}") from error
 
 

@@ -250,6 +250,14 @@ class LabelScores:
         """Count the photos of another of the same labels after one's own."""
         self._rows += other._rows
 
+    def rescore(self, weights: Sequence[Sequence[float]]) -> None:
+        """Turn the probabilities counted so far: their logits by the (L, 2) slopes and intercepts of their labels.
+
+        Rows of nothing but 0, of garments that were not found, stay.
+        """
+        slope, intercept = np.array(weights, np.float64).T
+        self._rows = [(_turned(scores, slope, intercept), truth) for scores, truth in self._rows]
+
     def compute(self, *, resamples: int = RESAMPLES, seed: int = 0) -> LabelReport:
         """The figures of all photos so far; with none of them every label is left out."""
         scores, truth, photo = self.stacked()
@@ -292,6 +300,12 @@ class LabelScores:
             np.concatenate([truth for _, truth in self._rows]),
             photo,
         )
+
+
+def _turned(scores: Floats, slope: Floats, intercept: Floats) -> Floats:
+    with np.errstate(divide="ignore"):
+        odds = (np.log(scores) - np.log1p(-scores)) * slope + intercept
+    return np.where(scores.any(1, keepdims=True), 0.5 + 0.5 * np.tanh(0.5 * odds), 0.0)
 
 
 @dataclass(frozen=True)

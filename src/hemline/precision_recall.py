@@ -23,15 +23,16 @@ class Point(NamedTuple):
     """Share of what is true that is answered, 0..1."""
 
 
-def precision_recall(scores: Floats, yes: NDArray[np.bool_]) -> list[Point]:
+def precision_recall(scores: Floats, yes: NDArray[np.bool_], most: int = MOST_POINTS) -> list[Point]:
     """The curve of a label, from the least recall to 1; empty where nothing is true.
 
-    There is a point at each distinct score; of more than `MOST_POINTS`, the first at or above evenly spaced recalls. Of
+    There is a point at each distinct score; of more than `most`, the first at or above evenly spaced recalls. Of
     those with recall 1 there are the first and the last, which answers everything.
 
     Args:
         scores: (N,) higher means yes.
         yes: (N,) the truth.
+        most: Points of which recall is chosen; one more answers everything.
     """
     if not yes.any():
         return []
@@ -40,7 +41,7 @@ def precision_recall(scores: Floats, yes: NDArray[np.bool_]) -> list[Point]:
     ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)     # the last row of each distinct score
     precision, recall = hits[ends] / (ends + 1), hits[ends] / hits[-1]
     chosen = np.arange(np.searchsorted(recall, 1.0) + 1)                   # beyond it nothing is gained
-    if len(chosen) > MOST_POINTS:
-        chosen = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, MOST_POINTS)))
+    if len(chosen) > most:
+        chosen = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, most)))
     chosen = np.union1d(chosen, [len(ends) - 1])
     return [Point(float(scores[ends[i]]), float(precision[i]), float(recall[i])) for i in chosen]

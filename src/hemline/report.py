@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -14,9 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from hemline._bootstrap import Figure
+from hemline.fitted_scores import CalibrationError
 from hemline.foreground_iou import ForegroundReport
 from hemline.instance_report import InstanceReport
 from hemline.metrics import FREQUENT, LabelReport, MaskReport
+from hemline.scores import Scores
 from hemline.soft_scores import BATCH, SIDE, SoftReport
 from hemline.transplant import MOST_CHANGE, TransplantReport
 
@@ -93,6 +95,8 @@ class SetReport:
     photo_scores: dict[str, float] = field(default_factory=dict)
     """How well each photo is answered, 0..1, by its key: `Tally.mask_scores`, or, where the set draws nothing,
     `Tally.label_scores`. To choose photos by; left out of the JSON, which stands in weights and names no photo."""
+    calibration: list[CalibrationError] = field(default_factory=list)
+    """How far scores are from probabilities, of each use that the set knows."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,13 @@ class Report:
     are drawn."""
     instance_areas: tuple[float, ...] = ()
     """(C,) their least shares of the photo; likewise."""
+    photo_thresholds: tuple[float, ...] = ()
+    """(L,) as `label_thresholds`, of the whole photo."""
+    calibration: list[CalibrationError] = field(default_factory=list)
+    """Of all sets together."""
+    scores: Scores | None = None
+    """What would have made these photos' scores probabilities, with its curves; None where nobody asked for it, and
+    left out of the JSON."""
 
     @property
     def headline(self) -> float:
@@ -169,7 +180,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what cannot be said is None."""
-        plain: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(self)})
+        plain: dict[str, Any] = _plain({"schema_version": SCHEMA_VERSION, **asdict(replace(self, scores=None))})
+        del plain["scores"]
         for part in plain["sets"]:
             del part["photo_scores"]
         return plain
@@ -207,7 +219,7 @@ def report_table(report: Report) -> list[Table]:
         if part.transplant:
             tables.append(_transplant_table(part, part.transplant))
         _say_left_out(tables, part)
-    return tables
+    return tables + calibration_tables(report)
 
 
 def _say_left_out(tables: Sequence[Table], part: SetReport) -> None:

@@ -13,7 +13,7 @@ Shapes: K mask classes, L labels, h w the mask head's map, H W photo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -34,7 +34,7 @@ from hemline.metadata import Metadata
 from hemline.photo import Frame, ReadPhoto
 from hemline.runtime import Detections
 from hemline.vocabulary import Vocabulary, shop_words
-from hemline.words_said import ScoredLabel, attributes_said, categories_said
+from hemline.words_said import ScoredLabel, attributes_said, categories_said, outdone
 
 SCHEMA_VERSION = "1.3"
 """Of the JSON answer (`result.schema.json`): keys are only added within a major version."""
@@ -52,8 +52,8 @@ class Garment:
     outfit_part: str | None
     """One of `labels.OUTFIT_PARTS`; None for parts of garments."""
     score: float
-    """Found by its mask: the mean over its pixels of the probability, shifted so that the threshold is 0.5. Found by
-    the photo's label: the probability of that label. 0..1."""
+    """The probability that the category is right, 0..1: found by its mask, or by the photo's label. Of weights without
+    `Metadata.scores`, and found by its mask, the mean over its pixels of the probability, the threshold being 0.5."""
     area: float
     """Share of the photo, 0..1; 0 where there is no mask."""
     box: tuple[int, int, int, int] | None
@@ -337,16 +337,28 @@ def _compose(
 
     `guess` is asked where a category is that the photo's label alone names.
     """
-    space, thresholds = metadata.labels, logit(metadata.label_thresholds)
+    space, scores = metadata.labels, metadata.scores
+    if scores is not None:
+        drawn = [
+            one._replace(
+                score=scores.of_mask(one.category, one.score, float(of_photo[one.category])),
+                labels=scores.of_garment(one.labels),
+            )
+            for one in drawn
+        ]
+        of_photo = scores.of_photo(of_photo)
+    if metadata.garment_thresholds:
+        drawn = [one for one in drawn if one.score > metadata.garment_thresholds[one.category]]
+    of_garment, thresholds = logit(metadata.label_thresholds), logit(metadata.of_photo)
     there = {one.category for one in drawn}
     garments = []
     for one in (one for one in drawn if space.categories[one.category].shown):
         category = space.categories[one.category]
-        said = attributes_said(space, one.labels, thresholds, {category.name}, least)
+        said = attributes_said(space, one.labels, of_garment, {category.name}, least)
         garments.append(_garment(category, one.score, one.mask, "mask", read.size, said, one.embedding))
     for category in (c for c in space.categories if c.shown and c.index not in there):
         k = category.index
-        if of_photo[k] > thresholds[k] and not _outdone(space, category, of_photo - thresholds, there):
+        if of_photo[k] > thresholds[k] and not outdone(space, category, of_photo - thresholds, there):
             garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", read.size, []))
     garments = sorted((g for g in garments if g.score >= least), key=lambda garment: -garment.area)
     coloured = [(garment, garment.drawn) for garment in garments if garment.drawn is not None]
@@ -360,15 +372,6 @@ def _compose(
     said = attributes_said(space, of_photo, thresholds, worn, least)
     whole += [x for x in said if (x.group, x.label) in seen or x in possible]
     return Result(name, read.size, hold(garments, space), whole, read, space)
-
-
-def _outdone(
-    space: LabelSpace, category: Category, margins: NDArray[np.float32], there: Set[int]
-) -> bool:
-    """Whether a category that the photo's label alone names is taken by one alike: found by its mask, or surer."""
-    names = {name for alike in space.alike if category.name in alike for name in alike} - {category.name}
-    rivals = [c.index for c in space.categories if c.shown and c.name in names]
-    return any(k in there or margins[k] > margins[category.index] for k in rivals)
 
 
 def _garment(

@@ -12,6 +12,7 @@ import yaml
 
 from hemline import __version__
 from hemline._run import Run
+from hemline._settled import at_best
 from hemline.checkpoint import save
 from hemline.config import Config
 from hemline.data.loading import Source, described
@@ -59,13 +60,7 @@ def write_epoch(
     if not run.ranks.first:
         return
     if told.report is not None:
-        metadata = replace(
-            metadata_of(run, config, space, sources, told.report.to_dict()),
-            label_thresholds=told.report.label_thresholds,
-            instance_scores=told.report.instance_scores,
-            instance_areas=told.report.instance_areas,
-            pairs=pairs,
-        )
+        metadata = replace(at_best(metadata_of(run, config, space, sources), told.report), pairs=pairs)
         for name in ("last", "best") if told.best else ("last",):
             save(run.folder / f"{name}.safetensors", run.average.module.state_dict(), metadata)
     file = run.folder / "metrics.jsonl"

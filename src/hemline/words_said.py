@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline._regions import sigmoid
-from hemline.labels import LabelSpace
+from hemline.labels import Category, LabelSpace
 
 
 class ScoredLabel(NamedTuple):
@@ -67,3 +67,10 @@ def attributes_said(
             passing = [max(passing, key=lambda label: logits[label.index] - thresholds[label.index])]
         said += [ScoredLabel(group.name, x.name, x.id, float(sigmoid(logits[x.index]))) for x in passing]
     return [label for label in said if label.score >= least]
+
+
+def outdone(space: LabelSpace, category: Category, margins: NDArray[np.float32], there: Set[int]) -> bool:
+    """Whether a category that the photo's label alone names is taken by one alike: found by its mask, or surer."""
+    names = {name for alike in space.alike if category.name in alike for name in alike} - {category.name}
+    rivals = [c.index for c in space.categories if c.shown and c.name in names]
+    return any(k in there or margins[k] > margins[category.index] for k in rivals)
