@@ -48,8 +48,10 @@ def _colour_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         min_score: float | None,
         instances: bool,
         vocabulary: str | None,
+        precision: float | None,
     ) -> Tagger:
         tagger = primary.colour_tagger()
+        assert precision is None
         return Tagger(tagger.runtime, tagger.metadata, flip=flip, min_score=min_score, instances=instances)
 
     monkeypatch.setattr(Tagger, "load", load)

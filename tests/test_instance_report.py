@@ -12,7 +12,8 @@ from hemline.errors import DataError
 from hemline.instance_report import InstanceReport, instance_report
 from hemline.instances import Instance, ScoredPhoto, Vocabulary
 from hemline.prior_only import GRID, _drawn, prior_only
-from hemline.report import Report, SetReport, instance_tables, report_table
+from hemline.report import Report, SetReport
+from hemline.report_tables import instance_tables, report_table
 
 # pycocotools 2.0.11 lags behind numpy 2's copy keyword when it unpacks masks
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

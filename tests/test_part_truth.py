@@ -17,7 +17,8 @@ from hemline.labels import load_label_space
 from hemline.losses import JointLoss, told_to
 from hemline.metrics import IGNORED
 from hemline.model import build
-from hemline.report import Report, report_table
+from hemline.report import Report
+from hemline.report_tables import report_table
 from hemline.runtime import Answer
 from tests.toy import Toy
 from tests.worn import BELT, BUCKLE, EPAULETTE, PANTS, POCKET, SKIN, SPACE, K, L, metadata, row

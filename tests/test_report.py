@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from hemline._bootstrap import Figure
-from hemline.report import Report, report_table
+from hemline.report import Report
+from hemline.report_tables import report_table
 from tests.toy import CANVAS, SHOE, Oracle, coat_and_shoe, many, measure, right
 
 

@@ -14,7 +14,7 @@ from hemline.data import DATASETS
 from hemline.evaluate import evaluate
 from hemline.metrics import IGNORED
 from hemline.photo import Frame
-from hemline.report import report_table
+from hemline.report_tables import report_table
 from hemline.soft_scores import SoftScores, chances, soft_scores, squashed, sums
 from tests.toy import CANVAS, Oracle, Toy, coat_and_shoe, metadata, write_weights
 

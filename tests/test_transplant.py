@@ -18,7 +18,8 @@ from hemline.errors import WeightsError
 from hemline.evaluate import evaluate, score
 from hemline.labels import LabelSpace, load_label_space
 from hemline.metadata import Metadata, read_metadata
-from hemline.report import Report, report_table
+from hemline.report import Report
+from hemline.report_tables import report_table
 from hemline.runtime import Answer
 from hemline.transplant import (
     CHECK,

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline._regions import Maps, contenders, decide, find_regions, logit
+from hemline._regions import Maps, contenders, decide, find_regions, logit, working_frame
 from hemline.ceiling import perfect
 from hemline.data.sample import Region, Sample
 from hemline.found import Found, of_detections, of_maps, reported
@@ -36,17 +36,15 @@ class Answered(Protocol):
 
     @property
     def photo(self) -> NDArray[np.float32]:
-        """(L,) log odds of the whole photo's labels: logits, turned as `Metadata.scores` says."""
+        """(L,) log odds of the whole photo's labels: its logits, turned as `Metadata.scores` says."""
 
     @property
     def found(self) -> list[Found]:
-        """The garments one by one, surest first; no threshold of the weights has chosen among them. Their scores and
-        logits are the network's own."""
+        """The garments one by one, surest first, by the network's own scores; no threshold has chosen among them."""
 
     @property
     def garments(self) -> dict[int, tuple[float, float]]:
-        """Of each category of which a garment was found, the surest one's own score, and its label's logit in the whole
-        photo, both as the network says them."""
+        """Of each category that was found, its garment's own score, and its label's logit in the photo as it was."""
 
     def class_map(self, layer: Sequence[int]) -> NDArray[np.intp]:
         """(H, W) what each pixel is among the classes of a layer, numbered as in `truth_map`."""
@@ -90,8 +88,9 @@ class MapsAnswer:
 
     @property
     def garments(self) -> dict[int, tuple[float, float]]:
-        """Of each category of which a garment was found, its own score, and its label's logit in the whole photo."""
-        regions = find_regions(self.maps, len(self.metadata.labels.categories))
+        """Of each category that was found, its garment's own score, and its label's logit in the photo as it was."""
+        maps = self.maps._replace(frame=working_frame(self.frame))
+        regions = find_regions(maps, len(self.metadata.labels.categories))
         return {k: (region.score, float(self.labels[0, k])) for k, region in regions.items()}
 
     @property
@@ -155,8 +154,7 @@ class InstancesAnswer:
 
     @property
     def garments(self) -> dict[int, tuple[float, float]]:
-        """Of each category of which a garment is reported, the surest one's own score, and its label's logit in the
-        whole photo."""
+        """Of each category that is reported, its surest garment's own score, and the network's logit of its label."""
         surest = {one.category: one.score for one in reversed(self._reported)}
         return {k: (score, float(self.detections.labels[0, k])) for k, score in surest.items()}
 

@@ -22,6 +22,14 @@ MinScore = Annotated[
     float | None,
     typer.Option(min=0, max=1, metavar="SCORE", help="Leave out what scores less.", rich_help_panel=OUTPUT),
 ]
+Precision = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="Say only what is right with this share, such as 0.95; words that never are stay silent.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Instances = Annotated[
     bool,
     typer.Option(

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hemline._tally import Tally, instance_thresholds_of, rows_of, thresholds_of
-from hemline.fitted_scores import Rows, chances, fitted, with_curves
+from hemline._tally import Tally, instance_thresholds_of, thresholds_of
+from hemline.fitted_scores import Rows, chances, fitted
 from hemline.metadata import Metadata
 from hemline.metrics import LabelScores
 from hemline.report import Report
@@ -47,24 +47,29 @@ def settle(tallies: Sequence[Tally], metadata: Metadata, uses: Sequence[Rows] | 
     return settled
 
 
-def curves_of(scores: Scores, uses: Sequence[Rows], report: Report) -> Scores:
-    """The scores with the curves of labels that are better than chance, as the report says.
+def proven(
+    scores: Scores, uses: Sequence[Rows], of_photo: Sequence[float], of_garment: Sequence[float]
+) -> tuple[NDArray[np.bool_], ...]:
+    """Of each use, the labels (L,) or categories (C,) that answers can hold and that are better than chance.
 
     Of garments found by their masks, it is the score of their category among all photos that must be: 0 where none was
     found.
+
+    Args:
+        scores: That suit the rows.
+        uses: Of `rows_of`.
+        of_photo, of_garment: (L,) thresholds, `NEVER` of what is not better (`only_better_than_chance`).
     """
-    of_photo, of_garment = (np.array(x) < NEVER for x in (report.photo_thresholds, report.label_thresholds))
-    return with_curves(scores, uses, (of_photo & uses[0].shown, of_garment & uses[1].shown, found_proven(scores, uses)))
-
-
-def found_proven(scores: Scores, uses: Sequence[Rows]) -> NDArray[np.bool_]:
-    """(C,) categories whose garments, found by their masks, are better than chance."""
-    masks = uses[2]
+    photo, garments, masks = uses
     counted = LabelScores(masks.names, [0.5] * len(masks.names))
     for one, truth in zip(chances(masks, np.array(scores.masks.weights)), masks.truth, strict=True):
         counted.update(one[None], truth[None])
     better = {x.name for x in counted.compute().labels if x.average_precision.low > x.prior}
-    return masks.shown & [name in better for name in masks.names]
+    return (
+        (np.array(of_photo) < NEVER) & photo.shown,
+        (np.array(of_garment) < NEVER) & garments.shown,
+        masks.shown & [name in better for name in masks.names],
+    )
 
 
 def at_best(metadata: Metadata, report: Report) -> Metadata:

@@ -1,7 +1,8 @@
 """The graph around the network (`hemline.web_graph`), in ONNX's textual syntax; `#` begins a comment.
 
-`BEFORE` places the photo; `layer`, for each, and `gathered` read the masks; `AFTER` reads the labels. Names that are
-not made here are constants of `hemline.web_graph`, or the network's (`network_...`).
+`BEFORE` places the photo; `layer`, for each, `gathered` and `FOUND` read the masks; `AS_SAID` or `TURNED` makes log
+odds of logits; `AFTER` reads the labels. Names that are not made here are constants of `hemline.web_graph`, or the network's
+(`network_...`).
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def gathered(layers: int) -> str:
     return "\n".join(lines)
 
 
-AFTER = """
+FOUND = """
     # of every class, with a place for nobody behind them, then of the categories alone
     kept_f = Cast<to=1>(every_kept)
     none = ConstantOfShape<value=float[1] {0}>(next_to_classes)
@@ -245,12 +246,41 @@ AFTER = """
     box_units = Concat<axis=0>(inner_wf, inner_hf, inner_wf, inner_hf)
     box_shares = Div(box_cells, box_units)
     boxes = Mul(box_shares, by_mask_column)
+"""
 
-    # categories that the photo's label alone names: none that is taken by one alike, found by its mask, or surer
+AS_SAID = """
     labels = Squeeze(network_labels, zero)
+    mask_scores = Identity(mean)
+"""
+"""Where the weights hold no `scores`: logits and scores as the network says them."""
+
+TURNED = """
+    # logits to log odds, each label by its own line; a garment's score by its own logit and that of its label
+    said_logits = Squeeze(network_labels, zero)
+    sloped = Mul(said_logits, label_slopes)
+    labels = Add(sloped, label_intercepts)
+    mean_low = Max(mean, least_score)
+    own_score = Min(mean_low, most_score)
+    own_rest = Sub(one_f, own_score)
+    own_log = Log(own_score)
+    rest_log = Log(own_rest)
+    own_logits = Sub(own_log, rest_log)
+    said_photo = Gather<axis=0>(said_logits, zero)
+    said_row = Squeeze(said_photo, zero)
+    said_categories = Slice(said_row, zero, categories, zero)
+    own_sloped = Mul(own_logits, mask_slopes)
+    photo_sloped = Mul(said_categories, mask_label_slopes)
+    both_sloped = Add(own_sloped, photo_sloped)
+    mask_odds = Add(both_sloped, mask_intercepts)
+    mask_scores = Sigmoid(mask_odds)
+"""
+"""Where they hold them, as `hemline.scores` turns them."""
+
+AFTER = """
+    # categories that the photo's label alone names: none that is taken by one alike, found by its mask, or surer
     of_photo = Gather<axis=0>(labels, zero)
     photo_logits = Squeeze(of_photo, zero)
-    photo_margins = Sub(photo_logits, label_thresholds)
+    photo_margins = Sub(photo_logits, photo_thresholds)
     category_logits = Slice(photo_logits, zero, categories, zero)
     category_margins = Slice(photo_margins, zero, categories, zero)
     margins_row = Unsqueeze(category_margins, zero)
@@ -273,12 +303,12 @@ AFTER = """
     found_f = Add(by_mask_f, twice)
     found = Cast<to=2>(found_f)
     category_scores = Sigmoid(category_logits)
-    scores = Where(by_mask, mean, category_scores)
+    scores = Where(by_mask, mask_scores, category_scores)
 
     # attributes: of the categories' garments, of the photo among what is worn, and among what has no mask
     rows = Slice(labels, zero, one_and_categories, zero)
     attribute_logits = Gather<axis=1>(rows, attribute_channels)
-    attribute_thresholds = Gather<axis=0>(label_thresholds, attribute_channels)
+    attribute_thresholds = Gather<axis=1>(row_thresholds, attribute_channels)
     attribute_margins = Sub(attribute_logits, attribute_thresholds)
     garment_margins = Slice(attribute_margins, one, one_and_categories, zero)
     photo_margins_row = Slice(attribute_margins, zero, one, zero)

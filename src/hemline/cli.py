@@ -17,7 +17,20 @@ from typer.core import TyperGroup
 from hemline import __version__
 from hemline._choices import Challenge, DeviceName, DtypeName, MaskForm, ProtocolName, RuntimeName, named_paths
 from hemline._exits import clean_exit, needs_train, said_once
-from hemline._options import ENGINE, OUTPUT, AsJson, AsJsonl, Device, Dtype, Flip, Instances, MinScore, Runtime
+from hemline._options import (
+    ENGINE,
+    OUTPUT,
+    AsJson,
+    AsJsonl,
+    Device,
+    Dtype,
+    Flip,
+    Instances,
+    MinScore,
+    Precision,
+    Runtime,
+)
+from hemline.calibrate_cli import app as calibrating
 from hemline.catalog.ask_cli import app as ask_commands
 from hemline.catalog.cli import app as catalog_commands
 from hemline.data_commands.cli import FLAG, Side
@@ -45,6 +58,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.add_typer(data_commands, name="data")
+app.add_typer(calibrating)
 app.add_typer(exports)
 app.add_typer(listings)
 app.add_typer(catalog_commands)
@@ -87,6 +101,7 @@ def predict(
         bool, typer.Option("--demo", metavar=FLAG, help="Read the photo that matplotlib ships.")
     ] = False,
     min_score: MinScore = None,
+    precision: Precision = None,
     instances: Instances = False,
     as_json: AsJson = False,
     as_jsonl: AsJsonl = False,
@@ -168,9 +183,11 @@ def predict(
             min_score=min_score,
             instances=instances,
             vocabulary=vocabulary,
+            precision=precision,
         )
         engine = tagger.runtime
         console.note(f"{tagger.metadata.name} weights, {engine.name} on {engine.device} in {engine.dtype}")
+        console.note_silent(tagger.silent, precision)
         code = answer_all(
             tagger,
             asked,
@@ -273,7 +290,7 @@ def evaluate(
         from hemline.evaluate import evaluate as measure
         from hemline.evaluate_page import write_predictions_page
         from hemline.predictions import score_predictions
-        from hemline.report import instance_tables
+        from hemline.report_tables import instance_tables
         from hemline.runtime import weights_file
 
         sets = named_paths(data)

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # so that help does not wait for what answers photos
+    from hemline.at_precision import Silent
     from hemline.colour import Colour
     from hemline.report import Report
     from hemline.result import Garment, Result
@@ -56,6 +57,14 @@ def _console(*, stderr: bool) -> Console:
 def note(text: str) -> None:
     """Say what happens, on stderr."""
     notes().print(Text(text, style="dim"), soft_wrap=True)
+
+
+def note_silent(silent: Silent | None, precision: float | None) -> None:
+    """Say, on stderr, what is never answered at the precision that was asked for; nothing where none was."""
+    if silent is None:
+        return
+    words = ", ".join(silent.altogether)
+    note(f"precision {precision:g}: {f'never said: {words}' if words else 'all words can be said'}")
 
 
 def error(text: str) -> None:
@@ -285,7 +294,7 @@ def show_report(report: Report) -> None:
 
 def print_report(report: Report, console: Console) -> None:
     """Print an evaluation's tables on stdout or stderr."""
-    from hemline.report import report_table
+    from hemline.report_tables import report_table
 
     for table in report_table(report):
         console.print(table)

@@ -21,6 +21,7 @@ from hemline.errors import WeightsError
 from hemline.metadata import Metadata
 from hemline.photo import Canvas
 from hemline.runtime import Answer
+from hemline.scores import odds
 
 ALIKE = 0.5
 """IoU of a garment's masks in both answers from which on its attributes are compared."""
@@ -119,9 +120,10 @@ def measure(before: Runs, now: Runs, canvases: Sequence[Canvas], metadata: Metad
         metadata: Of both.
     """
     space = metadata.labels
-    thresholds = np.asarray(metadata.label_thresholds)
+    thresholds = np.asarray(metadata.of_photo)
     reported = thresholds < 1
-    attributes = reported & (np.arange(space.num_labels) >= len(space.categories))
+    attributes = np.asarray(metadata.label_thresholds) < 1
+    attributes &= np.arange(space.num_labels) >= len(space.categories)
     pixels: list[float] = []
     largest, of_garments = 0.0, [np.zeros(0)]
     areas = np.zeros((3, space.num_masks), np.int64)                     # before, now, both
@@ -168,7 +170,7 @@ def _pairs(before: Runs, now: Runs, canvases: Sequence[Canvas], metadata: Metada
         for runs in (before, now):
             answer = runs(canvas.pixels[None], canvas.valid[None])
             owners.append(_owners(answer.masks[0], canvas, metadata))
-            scores.append(sigmoid(answer.labels[0]))
+            scores.append(sigmoid(odds(answer.labels[0], metadata)))
         yield _Pair((owners[0], owners[1]), (scores[0], scores[1]))
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from hemline._answered import Answered, InstancesAnswer, MapsAnswer
 from hemline._instance_tally import InstanceTally
-from hemline._settled import curves_of, settle
+from hemline._settled import proven, settle
 from hemline._tally import (
     Tally,
     class_names,
@@ -44,11 +44,13 @@ from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, as_trained, build_
 from hemline.data.sample import Sample
 from hemline.data.stratify import held_out_of
 from hemline.errors import ConfigError, DataError
+from hemline.fitted_scores import with_curves
 from hemline.instance_model import InstanceNetwork
 from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import place, unplace
 from hemline.ranks import Ranks
-from hemline.report import Report, SetReport, report_table
+from hemline.report import Report, SetReport
+from hemline.report_tables import report_table
 from hemline.runtime import Answer, Detections, Finder
 from hemline.soft_scores import SoftScores
 from hemline.tagger import Tagger
@@ -112,7 +114,7 @@ def evaluate(
     """
     from hemline.evaluate_page import check_folder, write_page  # here, for it answers photos by what stands below
 
-    _check(data, split, batch_size, limit)
+    check_request(data, split, batch_size, limit)
     if page is not None:
         check_folder(page)
     metadata = read_metadata(weights)
@@ -120,21 +122,14 @@ def evaluate(
     finds = metadata.finds == "instances"
     if soft and finds:
         raise ConfigError(f"soft scores need maps of classes; weights {metadata.name} find instances: leave them out")
-    share, held_out = float(metadata.recipe.get("validation", VALIDATION_SHARE)), held_out_of(metadata.data)
-    sets: list[tuple[str, Dataset, list[int]]] = []
-    for name, path in data.items():
-        dataset = build_dataset(as_trained(metadata.recipe, name, path), metadata.labels)
-        indices = split_indices(dataset, split, share, held_out.get(name))
-        if not indices:
-            raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
-        sets.append((name, dataset, indices if limit is None else _spread(indices, limit)))
+    sets = open_sets(metadata, data, split, limit)
     tagger = Tagger.load(weights, runtime=runtime, device=device, flip=flip)
     answer = tagger.runtime.find if isinstance(tagger.runtime, Finder) else tagger.run
     scorer = GarmentScorer(Path(weights), metadata, tagger.runtime.device)
     missing = "weights that find instances read no label under a given mask" if finds else ""
     tests = [Transplant(metadata.labels, scorer, missing=missing) if transplant else None for _ in sets]
     tallies = [
-        _measure(
+        tally_of(
             name, dataset, answer, metadata, indices, batch_size, progress,
             transplant=test, instances=instances, soft=soft,
         )
@@ -188,7 +183,7 @@ def score_network(
                 photos = [photo for batch in ranks.share(_in_batches(source.held_out, batch_size)) for photo in batch]
                 name, dataset = entry["name"], source.dataset
                 tallies.append(
-                    _measure(
+                    tally_of(
                         name, dataset, answer, metadata, photos, batch_size, progress, answers=False, ceiling=False
                     )
                 )
@@ -207,7 +202,8 @@ def score_network(
     report = _report(tallies, settled, least, "torch", str(device), flip=False, split="validation")
     if uses is None or settled.scores is None:
         return report
-    return replace(report, scores=curves_of(settled.scores, uses, report))
+    may = proven(settled.scores, uses, report.photo_thresholds, report.label_thresholds)
+    return replace(report, scores=with_curves(settled.scores, uses, may))
 
 
 def answerer(network: Network | InstanceNetwork, device: torch.device) -> Answerer:
@@ -250,7 +246,7 @@ def score(
         DataError, PhotoError: a sample cannot be read.
     """
     indices = range(len(dataset)) if indices is None else indices
-    return _measure(name, dataset, answer, metadata, indices, batch_size, progress, instances=instances).report()
+    return tally_of(name, dataset, answer, metadata, indices, batch_size, progress, instances=instances).report()
 
 
 def choose_mask_thresholds(
@@ -269,10 +265,33 @@ def choose_mask_thresholds(
     return tuple(chosen.tolist())
 
 
+def open_sets(
+    metadata: Metadata, data: Mapping[str, Path | None], split: Split, limit: int | None = None
+) -> list[tuple[str, Dataset, list[int]]]:
+    """The name of each dataset, the dataset, and its photos on that side of the split that the weights were trained by.
+
+    Args:
+        metadata: Of the weights; its label space says what the datasets' words mean.
+        data, split, limit: As of `evaluate`.
+
+    Raises:
+        ConfigError, DataError, LabelError: as of `evaluate`.
+    """
+    share, held_out = float(metadata.recipe.get("validation", VALIDATION_SHARE)), held_out_of(metadata.data)
+    sets = []
+    for name, path in data.items():
+        dataset = build_dataset(as_trained(metadata.recipe, name, path), metadata.labels)
+        indices = split_indices(dataset, split, share, held_out.get(name))
+        if not indices:
+            raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
+        sets.append((name, dataset, indices if limit is None else _spread(indices, limit)))
+    return sets
+
+
 # -- one set -------------------------------------------------------------------------------------------------
 
 
-def _measure(
+def tally_of(
     name: str,
     dataset: Dataset,
     answer: Answerer,
@@ -287,6 +306,7 @@ def _measure(
     ceiling: bool = True,
     soft: bool = False,
 ) -> Tally:
+    """What is counted of a dataset's photos."""
     soft_scores = SoftScores(class_names(metadata.labels, metadata.layers[0])) if soft else None
     one_by_one = InstanceTally(metadata.labels, ceiling) if instances else None
     tally = Tally(name, dataset.terms, metadata, answers, transplant, soft_scores, one_by_one)
@@ -349,7 +369,12 @@ def _report(
 # -- what is asked for ---------------------------------------------------------------------------------------
 
 
-def _check(data: Mapping[str, Path | None], split: str, batch_size: int, limit: int | None) -> None:
+def check_request(data: Mapping[str, Path | None], split: str, batch_size: int, limit: int | None) -> None:
+    """Refuse what cannot be measured.
+
+    Raises:
+        ConfigError: it says what, all at once.
+    """
     problems = wrong_sets(data)
     if not data:
         problems.append(f"no dataset to measure on: name one of {', '.join(DATASETS)}")

@@ -42,6 +42,7 @@ from hemline.ranks import Ranks
 from hemline.run_files import write_config
 from hemline.run_report import write_taught_report
 from hemline.runtime import weights_file
+from hemline.scores import grown
 from hemline.thresholds import NEVER
 from hemline.watch import EpochReport, StepReport, Watcher
 from hemline.whole_files import whole_file
@@ -154,7 +155,7 @@ def teach(
     report = None
     if any(source.held_out for source in sources):
         about = replace(metadata, data=data)             # in the order of the sources
-        report = score_network(network, sources, about, device=device)
+        report = score_network(network, sources, about, device=device, fit_scores=False)
     metadata = replace(metadata, metrics={**metadata.metrics, **({"report": report.to_dict()} if report else {})})
     for name in ("last", "best"):
         save(folder / f"{name}.safetensors", network.state_dict(), metadata)
@@ -322,8 +323,9 @@ def _metadata(
 ) -> Metadata:
     """What was known of the old labels, and what was found of the new ones."""
     before: tuple[Category | Label, ...] = (*known.labels.categories, *known.labels.labels)
-    thresholds = {thing.name: known.label_thresholds[thing.index] for thing in before}
-    thresholds |= {one.label: one.threshold for one in taught}
+    new = {one.label: one.threshold for one in taught}
+    thresholds = {thing.name: known.label_thresholds[thing.index] for thing in before} | new
+    of_photo = {thing.name: threshold for thing, threshold in zip(before, known.photo_thresholds, strict=False)} | new
     things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
     split: dict[str, Any] = {key: known.recipe[key] for key in ("validation", "split") if key in known.recipe}
     return replace(
@@ -331,6 +333,8 @@ def _metadata(
         name=config.name,
         labels=space,
         label_thresholds=tuple(thresholds.get(thing.name, NEVER) for thing in things),
+        photo_thresholds=tuple(of_photo.get(thing.name, NEVER) for thing in things) if known.photo_thresholds else (),
+        scores=None if known.scores is None else grown(known.scores, known.labels, space),
         recipe={**config.to_dict(), "validation": VALIDATION_SHARE, **split},           # of the sets that were known
         metrics={**known.metrics, TAUGHT: [*known.metrics.get(TAUGHT, []), *map(asdict, taught)]},
         data=[*known.data, *data],

@@ -36,7 +36,7 @@ class Metadata:
     mask_thresholds: tuple[float, ...]
     """(K,) probabilities above which a pixel may belong to each mask class; 1.0 never, 0.0 always."""
     label_thresholds: tuple[float, ...]
-    """(L,) probabilities above which a label is reported, of a garment; of the photo, too, without `photo_thresholds`."""
+    """(L,) probabilities above which a label is reported of a garment, and of the photo without `photo_thresholds`."""
     finds: Literal["classes", "instances"] = "classes"
     """What the network answers: a map for each class, or garments one by one."""
     instance_scores: tuple[float, ...] = ()

@@ -87,7 +87,9 @@ def fit_logistic(features: Floats, yes: NDArray[np.bool_], about: Floats, weight
         held |= below                                    # the loss is convex: what would cross its bound lies on it
 
 
-def _newton(rows: Floats, yes: Floats, start: Floats, free: NDArray[np.bool_], about: Floats, weights: Floats) -> Floats:
+def _newton(
+    rows: Floats, yes: Floats, start: Floats, free: NDArray[np.bool_], about: Floats, weights: Floats
+) -> Floats:
     """Newton's method on the free weights, each step halved until the loss falls."""
     found, inside = start.copy(), rows[:, free]
     now = _loss(rows, yes, found, about, weights)

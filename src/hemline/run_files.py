@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -29,9 +27,7 @@ def write_config(config: Config, folder: Path) -> None:
         temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 
 
-def metadata_of(
-    run: Run, config: Config, space: LabelSpace, sources: list[Source], metrics: Mapping[str, Any] | None = None
-) -> Metadata:
+def metadata_of(run: Run, config: Config, space: LabelSpace, sources: list[Source]) -> Metadata:
     """What the weights of a run say of themselves, at the thresholds that they are measured with."""
     return Metadata(
         name=config.name,
@@ -41,7 +37,6 @@ def metadata_of(
         label_thresholds=(0.5,) * space.num_labels,
         finds="instances" if isinstance(run.loss, InstanceLoss) else "classes",
         recipe=config.to_dict(),
-        metrics=dict(metrics or {}),
         data=described(config, sources),
         license=config.license or "not stated",
         hemline_version=__version__,

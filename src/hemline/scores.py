@@ -10,8 +10,8 @@ Shapes: C categories, K mask classes, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from hemline.precision_recall import Point
 
 if TYPE_CHECKING:
     from hemline.labels import LabelSpace
+    from hemline.metadata import Metadata
 
 SUREST = 1e-4
 """A garment's own score is taken for this much from 0 and from 1, at least, so that it has a logit."""
@@ -158,6 +159,22 @@ def _on_line(logits: NDArray[np.float32], use: Use) -> NDArray[np.float32]:
     return turned
 
 
-def unchanged(count: int, logits: int = 1) -> tuple[tuple[float, ...], ...]:
-    """Weights that leave the first of so many logits as it is, of so many labels: it alone has a say."""
-    return ((1.0,) + (0.0,) * logits,) * count
+def odds(labels: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
+    """A network's (1 + K, L) logits, of the whole photo and then under the mask of each class, as log odds."""
+    scores = metadata.scores
+    if scores is None:
+        return labels
+    return np.concatenate([scores.of_photo(labels[:1]), scores.of_garment(labels[1:])])
+
+
+def grown(scores: Scores, before: LabelSpace, after: LabelSpace) -> Scores:
+    """The scores of weights that were taught more labels: the new ones as the network says them, without curves."""
+
+    def use(known: Use, names: Sequence[str], now: Sequence[str], width: int) -> Use:
+        weights = dict(zip(names, known.weights, strict=True))
+        return replace(known, weights=tuple(weights.get(name, (1.0,) + (0.0,) * (width - 1)) for name in now))
+
+    labels = [[thing.name for thing in (*space.categories, *space.labels)] for space in (before, after)]
+    categories = [[c.name for c in space.categories] for space in (before, after)]
+    photo, garments = use(scores.photo, *labels, 2), use(scores.garments, *labels, 2)
+    return Scores(photo, garments, use(scores.masks, *categories, 3))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hemline._regions import Maps, contenders, logit
+from hemline.at_precision import Silent, at_precision
 from hemline.errors import ConfigError, DeviceError, PhotoError
 from hemline.metadata import Metadata, read_metadata
 from hemline.photo import MAX_PIXELS, Canvas, Frame, Photo, ReadPhoto, place, read_for
@@ -85,6 +86,14 @@ class Tagger:
         min_score: Report nothing below this score (0 to 1), beside the thresholds of the weights.
         instances: Make each connected part of a mask a garment of its own; weights that find instances do so always.
         vocabulary: A shop's words to say beside ours.
+        precision: Choose thresholds of which this share of each label's answers was right on validation photos; None
+            takes those of the weights.
+
+    Attributes:
+        silent: What no threshold promises the precision of (`hemline.at_precision.Silent`); None without a precision.
+
+    Raises:
+        ConfigError: `flip` with weights that find instances, a precision that is none, or one without curves.
     """
 
     def __init__(
@@ -96,11 +105,15 @@ class Tagger:
         min_score: float | None = None,
         instances: bool = False,
         vocabulary: Vocabulary | None = None,
+        precision: float | None = None,
     ) -> None:
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score is a score from 0 to 1, not {min_score}")
         if flip and isinstance(runtime, Finder):
             raise ConfigError(f"flip averages maps of classes; weights {metadata.name} find instances: leave it out")
+        self.silent: Silent | None = None
+        if precision is not None:
+            metadata, self.silent = at_precision(metadata, precision)
         self.runtime = runtime
         self.metadata = metadata
         self.flip = flip
@@ -120,6 +133,7 @@ class Tagger:
         min_score: float | None = None,
         instances: bool = False,
         vocabulary: str | Path | None = None,
+        precision: float | None = None,
     ) -> Tagger:
         """Load weights and make them ready to run. Needs no network.
 
@@ -133,9 +147,12 @@ class Tagger:
             instances: Make each connected part of a mask a garment of its own; weights that find instances do so
                 always.
             vocabulary: A shop's words to say beside ours: `shopify`, `google`, or a YAML file (docs/vocabularies.md).
+            precision: Choose thresholds of which this share of each label's answers was right on validation photos,
+                such as 0.95; what no threshold promises it of is never said, and is listed in `silent`.
 
         Raises:
-            ConfigError: the vocabulary is unknown, or its file holds what it must not.
+            ConfigError: the vocabulary is unknown, or its file holds what it must not; the precision is not between 0
+                and 1, or the weights hold no curves to choose by.
             WeightsError: the file is missing, damaged, foreign or newer than this version.
             DeviceError: the runtime, device or dtype that was asked for is not here.
         """
@@ -144,6 +161,8 @@ class Tagger:
         metadata = read_metadata(weights)
         words = None if vocabulary is None else load_vocabulary(vocabulary, metadata.labels)
         check_choices(runtime, device, dtype)
+        if precision is not None:
+            at_precision(metadata, precision)             # refused before the weights are read
         opened: Runtime | Finder
         if metadata.finds == "instances":
             if dtype == "bf16":
@@ -151,7 +170,9 @@ class Tagger:
             opened = open_finder(Path(weights), metadata, runtime=runtime, device=device)
         else:
             opened = open_runtime(Path(weights), metadata, runtime=runtime, device=device, dtype=dtype)
-        return cls(opened, metadata, flip=flip, min_score=min_score, instances=instances, vocabulary=words)
+        return cls(
+            opened, metadata, flip=flip, min_score=min_score, instances=instances, vocabulary=words, precision=precision
+        )
 
     def __call__(self, photo: Photo, channels: Channels = "rgb") -> Result:
         """Read one photo.

@@ -30,6 +30,7 @@ from hemline.photo import find_photos, place, read_photo
 from hemline.predict import demo_photo
 from hemline.result import Result
 from hemline.runtime import Answer
+from hemline.scores import odds
 from hemline.tagger import Tagger
 from hemline.web_graph import attributes_of, web_graph
 from hemline.whole_files import whole_file
@@ -180,7 +181,7 @@ def words_of(metadata: Metadata) -> dict[str, Any]:
                 "shown": category.shown,
                 "part": category.index in space.parts,
                 "mask_threshold": metadata.mask_thresholds[category.index],
-                "label_threshold": metadata.label_thresholds[category.index],
+                "label_threshold": metadata.of_photo[category.index],
             }
             for category in space.categories
         ],
@@ -191,6 +192,7 @@ def words_of(metadata: Metadata) -> dict[str, Any]:
                 "id": label.id,
                 "choice": choices[label.group],
                 "threshold": metadata.label_thresholds[label.index],
+                "photo_threshold": metadata.of_photo[label.index],
             }
             for label in attributes_of(space)
         ],
@@ -234,7 +236,7 @@ def compare(session: WebSession, tagger: Tagger, path: Path) -> PhotoDrift:
     metadata, photo = tagger.metadata, read_photo(path)
     result, got = tagger(photo), session(photo)
     canvas = place(photo, metadata.canvas)
-    labels = sigmoid(tagger.run(canvas.pixels[None], canvas.valid[None]).labels[0])          # (1 + K, L)
+    labels = sigmoid(odds(tagger.run(canvas.pixels[None], canvas.valid[None]).labels[0], metadata))  # (1 + K, L)
     want = {garment.category: garment for garment in result.garments_and_parts}
     attributes = attributes_of(metadata.labels)
     channels = [label.index for label in attributes]
@@ -246,14 +248,14 @@ def compare(session: WebSession, tagger: Tagger, path: Path) -> PhotoDrift:
         k, garment = category.index, want.get(category.name)
         found_by = 0 if garment is None else BY_MASK if garment.found_by == "mask" else BY_LABEL
         area = max(0.0 if garment is None else garment.area, float((got.masks == 1 + k).any(0).mean()))
-        close = abs(float(labels[0, k]) - metadata.label_thresholds[k]) <= MAX_SCORE
+        close = abs(float(labels[0, k]) - metadata.of_photo[k]) <= MAX_SCORE
         if found_by != got.found[k] and area >= SMALL:
             problems.append(f"{category.name} is found otherwise")
         elif found_by != got.found[k] and BY_MASK not in (found_by, got.found[k]) and not close:
             problems.append(f"{category.name} is found by one alone")
         elif garment is not None and found_by == got.found[k] and (area >= SMALL or found_by == BY_LABEL):
             score = max(score, abs(garment.score - float(got.scores[k])))
-    thresholds = np.asarray(metadata.label_thresholds)[channels]
+    thresholds = np.array([metadata.of_photo, *[metadata.label_thresholds] * len(got.found)])[:, channels]
     there = np.concatenate([[True], got.found == BY_MASK])
     near = (np.abs(got.attribute_scores - thresholds)[there] <= MAX_SCORE).any(0)
     loose = {label.group for label, close in zip(attributes, near, strict=True) if close}

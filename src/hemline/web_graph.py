@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from onnx import compose, helper, numpy_helper, parser
 
 from hemline._regions import LEAST_RIVALRY, logit
-from hemline._web_text import AFTER, BEFORE, gathered, layer
+from hemline._web_text import AFTER, AS_SAID, BEFORE, FOUND, TURNED, gathered, layer
 from hemline.labels import Label, LabelSpace
 from hemline.masks import MIN_PART
 from hemline.metadata import Metadata
 from hemline.photo import PADDING
+from hemline.scores import SUREST, Scores
 
 INPUT = "uint8[height, width, channels] photo"
 OUTPUTS = (
@@ -49,7 +50,8 @@ def web_graph(core: onnx.ModelProto, metadata: Metadata) -> onnx.ModelProto:
     network = compose.add_prefix(core, "network_")
     count = len(metadata.layers)
     layers = "".join(layer(number) for number in range(count))
-    text = f"answer ({INPUT}) => ({OUTPUTS}) {{ {BEFORE} {layers} {gathered(count)} {AFTER} }}"
+    reading = f"{FOUND} {AS_SAID if metadata.scores is None else TURNED} {AFTER}"
+    text = f"answer ({INPUT}) => ({OUTPUTS}) {{ {BEFORE} {layers} {gathered(count)} {reading} }}"
     graph = parser.parse_graph("\n".join(line.partition("#")[0] for line in text.splitlines()))
     before = next(i for i, node in enumerate(graph.node) if "network_valid" in node.output) + 1
     nodes = [*graph.node[:before], *network.graph.node, *graph.node[before:]]
@@ -98,7 +100,8 @@ def _constants(metadata: Metadata) -> dict[str, NDArray[Any]]:
         "rivalry": np.array(LEAST_RIVALRY, np.float32), "min_part": np.array(MIN_PART, np.float32),
         "classes": _whole(classes), "next_to_classes": _whole(classes + 1), "categories": _whole(categories),
         "one_and_categories": _whole(1 + categories), "lowest": np.array(-3e38, np.float32),
-        "label_thresholds": _finite(metadata.label_thresholds), "shown": shown, "alike": alike,
+        "photo_thresholds": _finite(metadata.of_photo), "shown": shown, "alike": alike,
+        "row_thresholds": np.stack([_finite(metadata.of_photo), *[_finite(metadata.label_thresholds)] * categories]),
         "shown_class": np.concatenate([shown, np.zeros(classes + 1 - categories, np.bool_)]),
         "attribute_channels": np.array([x.index for x in labels], np.int64),
         "carried": np.array([[name in x.carried_by for x in labels] for name in names], np.bool_),
@@ -109,11 +112,24 @@ def _constants(metadata: Metadata) -> dict[str, NDArray[Any]]:
         ),
         "group_of": np.array([i for i, g in enumerate(groups) for _ in g.labels], np.int64),
     }  # fmt: skip
+    if metadata.scores is not None:
+        constants |= _lines(metadata.scores, classes)
     thresholds = _finite(metadata.mask_thresholds)
     for number, classes_of in enumerate(metadata.layers):
         constants[f"layer{number}"] = np.array(classes_of, np.int64)
         constants[f"thresholds{number}"] = thresholds[list(classes_of)].reshape(-1, 1, 1)
     return constants
+
+
+def _lines(scores: Scores, classes: int) -> dict[str, NDArray[Any]]:
+    """The weights of scores: of the labels' rows (1 + K, L), the photo's first, and of garments found by masks (C,)."""
+    photo, garments, masks = scores.photo.lines, scores.garments.lines, scores.masks.lines
+    rows = np.stack([photo, *[garments] * classes])
+    return {
+        "label_slopes": rows[..., 0], "label_intercepts": rows[..., 1],
+        "mask_slopes": masks[:, 0], "mask_label_slopes": masks[:, 1], "mask_intercepts": masks[:, 2],
+        "least_score": np.array(SUREST, np.float32), "most_score": np.array(1 - SUREST, np.float32),
+    }  # fmt: skip
 
 
 def _whole(*values: int) -> NDArray[np.int64]:

@@ -66,6 +66,7 @@ def read_as_tagged(
         device=device,
         flip=bool(made.get("flip")),
         min_score=made.get("min_score"),
+        precision=made.get("asked_precision"),
         instances=bool(made.get("instances")),
     )
     try:

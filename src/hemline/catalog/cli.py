@@ -11,7 +11,7 @@ import typer
 
 from hemline._choices import DeviceName, DtypeName, EngineName, RuntimeName, TableForm
 from hemline._exits import clean_exit, needs_extra
-from hemline._options import ENGINE, OUTPUT, Device, Dtype, Flip, Instances, MinScore, Runtime
+from hemline._options import ENGINE, OUTPUT, Device, Dtype, Flip, Instances, MinScore, Precision, Runtime
 from hemline.data_commands.cli import FLAG
 from hemline.errors import ConfigError, HemlineError
 
@@ -49,6 +49,7 @@ def tag(
         typer.Option(metavar="COLUMN", help="The column with the paths or URLs.", rich_help_panel=CATALOGUE),
     ] = None,
     min_score: MinScore = None,
+    precision: Precision = None,
     instances: Instances = False,
     no_masks: Annotated[
         bool, typer.Option("--no-masks", metavar=FLAG, help="Leave out the masks.", rich_help_panel=OUTPUT)
@@ -110,6 +111,7 @@ def tag(
     """
     with clean_exit(), needs_extra("tag", "catalog"):
         from hemline import console
+        from hemline.at_precision import at_precision
         from hemline.catalog.items import open_catalog
         from hemline.catalog.local import Stop
         from hemline.catalog.local import tag as run_tagging
@@ -133,6 +135,7 @@ def tag(
             device=device.value,
             flip=flip,
             min_score=min_score,
+            precision=precision,
             instances=instances,
             masks=not no_masks,
             embeddings=not no_embeddings,
@@ -141,6 +144,8 @@ def tag(
             hint=hint,
             incoming=catalog.schema,
         )
+        if precision is not None:
+            console.note_silent(at_precision(plan.metadata, precision)[1], precision)
         made = plan.made_with()
         for option, column in (("--product", product), ("--hint", hint)):
             if column is not None:

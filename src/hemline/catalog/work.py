@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -48,6 +49,8 @@ class Plan:
     device: DeviceName = "auto"
     flip: bool = False
     min_score: float | None = None
+    precision: float | None = None
+    """That is asked for: `Tagger.load`."""
     instances: bool = False
     masks: bool = True
     embeddings: bool = True
@@ -87,6 +90,8 @@ class Plan:
             "label_space": self.metadata.labels.name,
             "flip": self.flip,
             "min_score": self.min_score,
+            "asked_precision": self.precision,
+            "scores": self._scores(),
             "instances": self.instances,
             "masks": self.masks,
             "embeddings": self.embeddings,
@@ -97,6 +102,11 @@ class Plan:
             "schema_version": SCHEMA_VERSION,                        # of the answers: others have other columns
             "hemline_version": __version__.rpartition(".")[0],       # answers may change with a minor version
         }
+
+    def _scores(self) -> str | None:
+        """The fingerprint of what makes scores probabilities, which other weights of the same tensors may not have."""
+        scores = self.metadata.scores
+        return None if scores is None else hashlib.sha256(json.dumps(scores.to_dict()).encode()).hexdigest()
 
     def _words(self) -> list[str] | None:
         """Which vocabulary: its name and version, and the fingerprint of a file of one's own."""
@@ -132,6 +142,7 @@ class Worker:
             device=plan.device,
             flip=plan.flip,
             min_score=plan.min_score,
+            precision=plan.precision,
             instances=plan.instances,
             dtype=plan.computes_in,
             vocabulary=plan.vocabulary,

@@ -15,7 +15,7 @@ import typer
 
 from hemline._choices import DeviceName, DtypeName, RuntimeName
 from hemline._exits import clean_exit, needs_extra
-from hemline._options import ENGINE, Device, Dtype, Flip, Instances, Runtime
+from hemline._options import ENGINE, Device, Dtype, Flip, Instances, Precision, Runtime
 from hemline.data_commands.cli import FLAG
 from hemline.errors import HemlineError
 
@@ -71,6 +71,7 @@ def serve(
             "--weights", "-w", metavar="FILE", help="Other weights than those in the package.", rich_help_panel=ENGINE
         ),
     ] = None,
+    precision: Precision = None,
     instances: Instances = False,
     runtime: Runtime = RuntimeName.AUTO,
     device: Device = DeviceName.AUTO,
@@ -108,9 +109,11 @@ def serve(
                 dtype=dtype.value,
                 flip=flip,
                 instances=instances,
+                precision=precision,
             )
             engine = tagger.runtime
             console.note(f"{tagger.metadata.name} weights, {engine.name} on {engine.device} in {engine.dtype}")
+            console.note_silent(tagger.silent, precision)
             if not settings.on_loopback and settings.token is None:
                 console.note("warning: anyone who reaches this machine may ask: add --token, or HEMLINE_TOKEN")
             _run(make_app(tagger, settings), settings, listener, open_page=not no_open)
