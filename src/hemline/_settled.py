@@ -58,7 +58,8 @@ def proven(
     Args:
         scores: That suit the rows.
         uses: Of `rows_of`.
-        of_photo, of_garment: (L,) thresholds, `NEVER` of what is not better (`only_better_than_chance`).
+        of_photo: (L,) thresholds of the whole photo, `NEVER` of what is not better (`only_better_than_chance`).
+        of_garment: (L,) of garments, likewise.
     """
     photo, garments, masks = uses
     counted = LabelScores(masks.names, [0.5] * len(masks.names))

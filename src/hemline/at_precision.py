@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hemline.errors import ConfigError
+from hemline.labels import Category, Label
 from hemline.metadata import Metadata
 from hemline.scores import Use
 from hemline.thresholds import NEVER
@@ -44,30 +45,21 @@ def at_precision(metadata: Metadata, precision: float) -> tuple[Metadata, Silent
             f"precision: weights {metadata.name} hold no precision-recall curves; add them with `hemline calibrate "
             "WEIGHTS --data NAME=PATH --out FILE`, by photos that they were not trained on"
         )
-    categories = [c.name for c in space.categories]
-    labels = [x.name for x in space.labels]
-    shown = [thing.shown for thing in (*space.categories, *space.labels)]
-    count = len(categories)
-    photo = _thresholds(scores.photo, [*categories, *labels], metadata.of_photo, precision)
-    garments = _thresholds(scores.garments, labels, metadata.label_thresholds[count:], precision)
-    masks = _thresholds(scores.masks, categories, metadata.garment_thresholds or (0.0,) * count, precision)
-    silent_masks = _silent(categories, shown, metadata.garment_thresholds or (0.0,) * count, masks)
-    silent_garments = _silent(labels, shown[count:], metadata.label_thresholds[count:], garments)
-    silent_photo = _silent([*categories, *labels], shown, metadata.of_photo, photo)
-    said = {name for name, t in zip(categories, masks, strict=True) if t < NEVER}
-    said |= {name for name, t in zip(labels, garments, strict=True) if t < NEVER}
-    said |= {name for name, t in zip([*categories, *labels], photo, strict=True) if t < NEVER}
-    ever = {*silent_masks, *silent_garments, *silent_photo}
-    silent = Silent(
-        silent_masks, silent_garments, silent_photo, tuple(x for x in [*categories, *labels] if x in ever - said)
-    )
+    things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
+    count = len(space.categories)
+    masks = _Chosen(things[:count], scores.masks, metadata.garment_thresholds or (0.0,) * count, precision)
+    garments = _Chosen(things[count:], scores.garments, metadata.label_thresholds[count:], precision)
+    photo = _Chosen(things, scores.photo, metadata.of_photo, precision)
+    said = masks.said | garments.said | photo.said
+    silent = {*masks.silent, *garments.silent, *photo.silent} - said
+    names = tuple(thing.name for thing in things if thing.name in silent)
     changed = replace(
         metadata,
-        label_thresholds=(*photo[:count], *garments),
-        photo_thresholds=tuple(photo),
-        garment_thresholds=tuple(masks),
+        label_thresholds=(*photo.thresholds[:count], *garments.thresholds),
+        photo_thresholds=tuple(photo.thresholds),
+        garment_thresholds=tuple(masks.thresholds),
     )
-    return changed, silent
+    return changed, Silent(masks.silent, garments.silent, photo.silent, names)
 
 
 def check_precision(precision: float) -> None:
@@ -80,19 +72,24 @@ def check_precision(precision: float) -> None:
         raise ConfigError(f"precision is a share of right answers between 0 and 1, such as 0.95, not {precision:g}")
 
 
-def _thresholds(use: Use, names: Sequence[str], usual: Sequence[float], precision: float) -> list[float]:
-    """Of each name, the lowest threshold that promises the precision, or `NEVER`."""
-    found = []
-    for name, now in zip(names, usual, strict=True):
-        curve = use.curves.get(name)
-        threshold = None if curve is None or now >= NEVER else curve.threshold(precision)
-        found.append(NEVER if threshold is None else threshold)
-    return found
+class _Chosen:
+    """The thresholds of one use for a precision.
 
+    Args:
+        things: What is answered.
+        use: Its curves.
+        usual: The thresholds of the weights.
+        precision: That is asked for.
+    """
 
-def _silent(
-    names: Sequence[str], shown: Sequence[bool], usual: Sequence[float], now: Sequence[float]
-) -> tuple[str, ...]:
-    """Those that were answered and are no longer."""
-    rows = zip(names, shown, usual, now, strict=True)
-    return tuple(name for name, may, before, after in rows if may and before < NEVER <= after)
+    def __init__(
+        self, things: Sequence[Category | Label], use: Use, usual: Sequence[float], precision: float
+    ) -> None:
+        self.thresholds: list[float] = []
+        for thing, before in zip(things, usual, strict=True):
+            curve = use.curves.get(thing.name)
+            threshold = None if curve is None or before >= NEVER else curve.threshold(precision)
+            self.thresholds.append(NEVER if threshold is None else threshold)
+        rows = list(zip(things, usual, self.thresholds, strict=True))
+        self.said = {thing.name for thing, _, now in rows if now < NEVER}
+        self.silent = tuple(thing.name for thing, before, now in rows if thing.shown and before < NEVER <= now)

@@ -20,7 +20,7 @@ from hemline._settled import proven, settle
 from hemline._tally import only_better_than_chance, rows_of
 from hemline.checkpoint import fingerprint, halve, load, save
 from hemline.errors import WeightsError
-from hemline.evaluate import Progress, check_request, open_sets, tally_of
+from hemline.evaluate import Progress, tally_of
 from hemline.fitted_scores import (
     USES,
     CalibrationError,
@@ -33,6 +33,7 @@ from hemline.fitted_scores import (
     own_chances,
     with_curves,
 )
+from hemline.measured_sets import check_request, open_sets
 from hemline.metadata import with_teaching
 from hemline.report_tables import error_cells, new_table, number
 from hemline.runtime import Finder
@@ -158,7 +159,7 @@ def calibration_tables(done: Calibrated) -> list[Table]:
             errors.add_row(what, *error_cells(one))
         errors.add_section()
     errors.caption = (
-        "After: fitted to four fifths of the photos and measured on the fifth, in turn. The weights hold what was fitted "
+        "After: fitted to four fifths of the photos and measured on the fifth, in turn; the weights hold what was fitted "
         "to all. Error: of all answers alike. Their mean: of labels with 15 yes and 15 no, each judged alone."
     )
     promises = new_table("What asking for a precision gives", "use")
@@ -169,5 +170,5 @@ def calibration_tables(done: Calibrated) -> list[Table]:
         promises.add_row(
             kept_one.use, number(kept_one.asked), number(kept_one.precision), number(kept_one.recall), spoke
         )
-    promises.caption = "Thresholds by four fifths of the photos, answers of the fifth, in turn: of all of them, the right."
+    promises.caption = "Thresholds by four fifths of the photos, answers to the fifth, in turn; right: of all of these."
     return [errors, promises]

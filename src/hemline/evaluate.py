@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -40,12 +40,12 @@ from hemline._tally import (
     truth_map,
 )
 from hemline._targets import protocol
-from hemline.data import DATASETS, VALIDATION_SHARE, Dataset, as_trained, build_dataset, split_indices, wrong_sets
+from hemline.data import Dataset
 from hemline.data.sample import Sample
-from hemline.data.stratify import held_out_of
-from hemline.errors import ConfigError, DataError
+from hemline.errors import ConfigError
 from hemline.fitted_scores import with_curves
 from hemline.instance_model import InstanceNetwork
+from hemline.measured_sets import Split, check_request, open_sets
 from hemline.metadata import Metadata, read_metadata, with_teaching
 from hemline.photo import place, unplace
 from hemline.ranks import Ranks
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from hemline.data.loading import Source
     from hemline.model import Network
 
-Split = Literal["validation", "train", "test", "all"]
 Answerer = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Answer | list[Detections]]
 """Canvases (B, H, W, 3) and their valid pixels (B, H, W) -> `Answer`, or the `Detections` of each photo."""
 Progress = Callable[[str, int, int], None]
@@ -265,29 +264,6 @@ def choose_mask_thresholds(
     return tuple(chosen.tolist())
 
 
-def open_sets(
-    metadata: Metadata, data: Mapping[str, Path | None], split: Split, limit: int | None = None
-) -> list[tuple[str, Dataset, list[int]]]:
-    """The name of each dataset, the dataset, and its photos on that side of the split that the weights were trained by.
-
-    Args:
-        metadata: Of the weights; its label space says what the datasets' words mean.
-        data, split, limit: As of `evaluate`.
-
-    Raises:
-        ConfigError, DataError, LabelError: as of `evaluate`.
-    """
-    share, held_out = float(metadata.recipe.get("validation", VALIDATION_SHARE)), held_out_of(metadata.data)
-    sets = []
-    for name, path in data.items():
-        dataset = build_dataset(as_trained(metadata.recipe, name, path), metadata.labels)
-        indices = split_indices(dataset, split, share, held_out.get(name))
-        if not indices:
-            raise DataError(f"{name}: none of its {len(dataset)} photos is on the {split} side of the split; try `all`")
-        sets.append((name, dataset, indices if limit is None else _spread(indices, limit)))
-    return sets
-
-
 # -- one set -------------------------------------------------------------------------------------------------
 
 
@@ -364,33 +340,6 @@ def _report(
         instance_scores=instance_thresholds[0],
         instance_areas=instance_thresholds[1],
     )
-
-
-# -- what is asked for ---------------------------------------------------------------------------------------
-
-
-def check_request(data: Mapping[str, Path | None], split: str, batch_size: int, limit: int | None) -> None:
-    """Refuse what cannot be measured.
-
-    Raises:
-        ConfigError: it says what, all at once.
-    """
-    problems = wrong_sets(data)
-    if not data:
-        problems.append(f"no dataset to measure on: name one of {', '.join(DATASETS)}")
-    if split not in get_args(Split):
-        problems.append(f"split={split!r}: choose {', '.join(get_args(Split))}")
-    if batch_size < 1:
-        problems.append(f"batch_size={batch_size}: 1 or more")
-    if limit is not None and limit < 1:
-        problems.append(f"limit={limit}: 1 or more")
-    if problems:
-        raise ConfigError("; ".join(problems))
-
-
-def _spread(indices: list[int], most: int) -> list[int]:
-    """At most so many of them, evenly spaced."""
-    return [indices[i] for i in np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)]
 
 
 __all__ = [

@@ -24,8 +24,8 @@ FOLDS = 5
 """Parts that photos are dealt into, each measured by what was fitted to the others."""
 MOST_POINTS = 33
 """Of a curve in the weights."""
-STEP = 1e-4
-"""Scores of these curves are whole multiples of it, rounded down."""
+STEPS = 10_000
+"""Scores of these curves are rounded down to so many steps from 0 to 1."""
 FARTHEST = 30.0
 """Logits are taken for no larger: they come from probabilities."""
 USES = ("labels of photos", "attributes of garments", "garments found by masks")
@@ -152,9 +152,9 @@ def curves(rows: Rows, scores: Floats, may: NDArray[np.bool_]) -> dict[str, Curv
 
 def curve(scores: Floats, yes: NDArray[np.bool_]) -> Curve:
     """The curve of one label (N,), at scores that are rounded down, so that each point is what its score gives."""
-    low = np.minimum(np.floor(scores / STEP), round(1 / STEP) - 1) * STEP
+    low = np.minimum(np.floor(scores * STEPS + 1e-6), STEPS - 1)      # the little makes 0.8 * STEPS whole
     points = precision_recall(low, yes, MOST_POINTS - 1)
-    said = [Point(round(p.score, 4), _down(p.precision), round(p.recall, 6)) for p in points if p.score > 0]
+    said = [Point(p.score / STEPS, _down(p.precision), round(p.recall, 6)) for p in points if p.score > 0]
     return Curve(int(yes.sum()), len(yes), tuple(said))
 
 

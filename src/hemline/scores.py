@@ -170,11 +170,13 @@ def odds(labels: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]
 def grown(scores: Scores, before: LabelSpace, after: LabelSpace) -> Scores:
     """The scores of weights that were taught more labels: the new ones as the network says them, without curves."""
 
-    def use(known: Use, names: Sequence[str], now: Sequence[str], width: int) -> Use:
-        weights = dict(zip(names, known.weights, strict=True))
-        return replace(known, weights=tuple(weights.get(name, (1.0,) + (0.0,) * (width - 1)) for name in now))
+    def names(space: LabelSpace) -> list[str]:
+        return [*(c.name for c in space.categories), *(x.name for x in space.labels)]
 
-    labels = [[thing.name for thing in (*space.categories, *space.labels)] for space in (before, after)]
-    categories = [[c.name for c in space.categories] for space in (before, after)]
-    photo, garments = use(scores.photo, *labels, 2), use(scores.garments, *labels, 2)
-    return Scores(photo, garments, use(scores.masks, *categories, 3))
+    def use(known: Use, now: Sequence[str], unchanged: tuple[float, ...]) -> Use:
+        weights = dict(zip(names(before), known.weights, strict=False))    # categories come first
+        return replace(known, weights=tuple(weights.get(name, unchanged) for name in now))
+
+    categories = [c.name for c in after.categories]
+    photo, garments = (use(known, names(after), (1.0, 0.0)) for known in (scores.photo, scores.garments))
+    return Scores(photo, garments, use(scores.masks, categories, (1.0, 0.0, 0.0)))
