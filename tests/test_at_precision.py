@@ -133,7 +133,7 @@ def test_a_precision_silences_what_cannot_reach_it() -> None:
     }  # fmt: skip
     tagger, sure = answer(sure_weights(), 0.95, **said)
     assert {g.category: {x.label for x in g.attributes} for g in sure.garments} == {"coat": {"stripe"}}
-    assert {x.label for x in sure.labels} == {"coat", "winter"}, "the photo's winter has a curve, that of garments none"
+    assert {x.label for x in sure.labels} == {"coat", "winter"}, "the photo's winter has a curve that promises it"
     assert tagger.silent.altogether == ("shoe", "dot")
     _, low = answer(sure_weights(), 0.95, **said | {"coat": [0, 0, 0, 0.3, 0.2, 3]})
     assert [g.attributes for g in low.garments] == [[]], "0.57 is below 0.6"
@@ -176,10 +176,12 @@ def test_scores_are_turned_once_each_by_its_own_line() -> None:
 
 def test_pieces_and_whole_garments_are_turned_alike() -> None:
     about = metadata(scores=random_scores(SPACE))
-    tagger = Tagger(Oracle(lambda _: logits(photo=[1, 1, 0, 0, 0, 0])), about, instances=True)
-    whole = Tagger(Oracle(lambda _: logits(photo=[1, 1, 0, 0, 0, 0])), about)
     photo = coat_and_shoe(10).photo
-    assert [g.score for g in tagger(photo).garments] == pytest.approx([g.score for g in whole(photo).garments], abs=1e-5)
+    pieces, whole = (
+        Tagger(Oracle(lambda _: logits(photo=[1, 1, 0, 0, 0, 0])), about, instances=instances)(photo).garments
+        for instances in (True, False)
+    )
+    assert [garment.score for garment in pieces] == pytest.approx([garment.score for garment in whole], abs=1e-5)
 
 
 # -- in the weights --------------------------------------------------------------------------------------------

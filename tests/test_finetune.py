@@ -21,6 +21,7 @@ from hemline.metadata import read_metadata
 from hemline.model import build
 from hemline.thresholds import NEVER
 from hemline.train import train
+from tests.lines import random_scores
 from tests.toy import metadata
 
 PHOTOS = 30
@@ -45,6 +46,7 @@ def begun(tiny_config, tmp_path):
         mask_thresholds=(0.3,) * STREET.num_masks,
         label_thresholds=tuple(np.linspace(0.2, 0.9, STREET.num_labels).round(3).tolist()),
         data=[{"name": "ccp", "terms": "Apache-2.0", "photos": 725}], metrics={"split": "validation"},
+        scores=random_scores(STREET), photo_thresholds=tuple(np.linspace(0.3, 0.8, STREET.num_labels).tolist()),
     )  # fmt: skip
     network.set_mask_thresholds(torch.full((STREET.num_masks,), 0.3))
     save(tmp_path / "begun.safetensors", network.state_dict(), known)
@@ -117,6 +119,12 @@ def test_new_labels_beside_all_that_was_known(begun, table):
     assert torch.equal(old.masks, new.masks)
     assert torch.equal(old.labels, new.labels[:, :, at])
     assert tuple(grown.label_thresholds[i] for i in at) == known.label_thresholds
+    assert tuple(grown.photo_thresholds[i] for i in at) == known.photo_thresholds
+    assert grown.scores
+    assert known.scores
+    for use in ("photo", "garments"):
+        assert tuple(getattr(grown.scores, use).weights[i] for i in at) == getattr(known.scores, use).weights
+        assert getattr(grown.scores, use).weights[names.index("light")] == (1.0, 0.0)
     assert grown.mask_thresholds == known.mask_thresholds
     assert grown.metrics["split"] == "validation"
     assert [entry["name"] for entry in grown.data] == ["ccp", "table"]

@@ -24,6 +24,7 @@ from hemline.tagger import Tagger
 from hemline.web import WebAnswer, WebSession, write_web
 from hemline.web_graph import attributes_of, web_graph
 from tests.exported import copied
+from tests.lines import random_scores
 
 SIZES = ((1, 1), (1, 300), (300, 1), (2, 5), (64, 96), (63, 97), (640, 20), (20, 640), (700, 900), (130, 100))
 
@@ -109,8 +110,8 @@ def in_words(answer: WebAnswer, metadata: Metadata) -> Decisions:
     return garments, attributes, {(labels[a].group, labels[a].name) for a in np.flatnonzero(answer.attributes[0])}
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
-def test_decisions_are_those_of_the_tagger(small: Small, shift: float) -> None:
+@pytest.mark.parametrize(("shift", "turned"), [(0.0, False), (1.0, True), (3.0, False)])
+def test_decisions_are_those_of_the_tagger(small: Small, shift: float, *, turned: bool) -> None:
     """On photos of the canvas's own size nothing is scaled, so that every decision must agree, down to the last label.
 
     Thresholds of masks are raised, which leaves more and more to the labels, and some are never or always passed.
@@ -122,6 +123,10 @@ def test_decisions_are_those_of_the_tagger(small: Small, shift: float) -> None:
     labels = np.random.default_rng(3).uniform(0.05, 0.95, metadata.labels.num_labels).round(3)
     labels[[0, 40]], labels[[1, 41]] = 0.0, 1.0
     changed = replace(metadata, mask_thresholds=tuple(masks.tolist()), label_thresholds=tuple(labels.tolist()))
+    if turned:
+        changed = replace(
+            changed, scores=random_scores(metadata.labels), photo_thresholds=tuple(labels[::-1].tolist())
+        )
     here = Tagger(tagger.runtime, changed)
     graph = web_graph(core, changed)
     session = WebSession(graph.SerializeToString())
@@ -225,6 +230,7 @@ def test_parts_lie_on_garments_and_spaces_may_have_no_attributes(space: str, wor
         canvas=(64, 96),
         mask_thresholds=(0.4,) * labels.num_masks,
         label_thresholds=(0.6,) * labels.num_labels,
+        scores=random_scores(labels) if wordless == (space == "street") else None,
     )
     photo = photo_of(64, 48)
     garments = 0

@@ -1,8 +1,8 @@
 """The graph around the network (`hemline.web_graph`), in ONNX's textual syntax; `#` begins a comment.
 
-`BEFORE` places the photo; `layer`, for each, `gathered` and `FOUND` read the masks; `AS_SAID` or `TURNED` makes log odds
-of logits; `AFTER` reads the labels. Names that are not made here are constants of `hemline.web_graph`, or the network's
-(`network_...`).
+`BEFORE` places the photo; `layer`, for each, `gathered` and `FOUND` read the masks; `AS_SAID` or `TURNED` makes log
+odds of logits; `AFTER` reads the labels. Names that are not made here are constants of `hemline.web_graph`, or the
+network's (`network_...`).
 """
 
 from __future__ import annotations

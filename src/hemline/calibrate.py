@@ -159,8 +159,8 @@ def calibration_tables(done: Calibrated) -> list[Table]:
             errors.add_row(what, *error_cells(one))
         errors.add_section()
     errors.caption = (
-        "After: fitted to four fifths of the photos and measured on the fifth, in turn; the weights hold what was fitted "
-        "to all. Error: of all answers alike. Their mean: of labels with 15 yes and 15 no, each judged alone."
+        "After: fitted to four fifths of the photos and measured on the fifth, in turn; the weights hold what was "
+        "fitted to all. Error: of all answers alike. Their mean: of labels with 15 yes and 15 no, each judged alone."
     )
     promises = new_table("What asking for a precision gives", "use")
     for heading in ("asked", "right", "recall", "words that speak"):

@@ -85,7 +85,7 @@ class Kept(NamedTuple):
 def logits_of(chances: Floats) -> Floats:
     """The logits of probabilities (N, L), at most `FARTHEST`; NaN in rows of nothing but 0, of what was not found."""
     with np.errstate(divide="ignore"):
-        logits = np.clip(np.log(chances) - np.log1p(-chances), -FARTHEST, FARTHEST)
+        logits: Floats = np.clip(np.log(chances) - np.log1p(-chances), -FARTHEST, FARTHEST)
     logits[~chances.any(1)] = np.nan
     return logits
 
@@ -241,4 +241,4 @@ def _part(rows: Rows, inside: NDArray[np.bool_]) -> Rows:
 
 def shown_of(space: LabelSpace) -> NDArray[np.bool_]:
     """(L,) whether answers can hold a label."""
-    return np.array([thing.shown for thing in (*space.categories, *space.labels)], np.bool_)
+    return np.array([c.shown for c in space.categories] + [x.shown for x in space.labels], np.bool_)
