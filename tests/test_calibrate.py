@@ -123,7 +123,7 @@ def test_labels_that_the_photos_do_not_know_keep_their_thresholds(weights: Path,
 
 def test_what_cannot_be_is_refused_in_a_sentence(weights: Path, tmp_path: Path) -> None:
     for out in (tmp_path / "out.onnx", tmp_path / "nowhere" / "out.safetensors"):
-        with pytest.raises(WeightsError, match="a .safetensors file in a folder"):
+        with pytest.raises(WeightsError, match=r"a \.safetensors file in a folder"):
             calibrate(weights, {"toy": None}, out)
     with pytest.raises(ConfigError, match="no dataset"):
         calibrate(weights, {}, tmp_path / "out.safetensors")

@@ -103,7 +103,8 @@ def make_app(tagger: Tagger, settings: Settings) -> FastAPI:
 
 
 def _add_api(app: FastAPI, tagger: Tagger, settings: Settings) -> None:
-    room, known, secured = Room(settings), words(tagger.metadata), _secured(settings)
+    silent = () if tagger.silent is None else tagger.silent.altogether
+    room, known, secured = Room(settings), words(tagger.metadata, silent), _secured(settings)
 
     @cache
     def shop(name: str) -> Vocabulary:

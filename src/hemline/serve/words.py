@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -73,6 +74,8 @@ class Words(BaseModel):
     shades: list[str]
     """Finer words, which may stand beside a colour."""
     vocabularies: list[str]
+    silent: list[str]
+    """Categories and values that never reach the precision that the server was asked for; they are not said."""
 
 
 def health(metadata: Metadata, settings: Settings) -> Health:
@@ -86,8 +89,13 @@ def health(metadata: Metadata, settings: Settings) -> Health:
     return Health(version=__version__, weights=metadata.name, token=settings.token is not None, limits=limits)
 
 
-def words(metadata: Metadata) -> Words:
-    """What may stand in an answer of these weights; what they never report is left out."""
+def words(metadata: Metadata, silent: Sequence[str] = ()) -> Words:
+    """What may stand in an answer of these weights; what they never report is left out.
+
+    Args:
+        metadata: Of the weights.
+        silent: What stands nowhere at the precision that is asked for.
+    """
     space = metadata.labels
     return Words(
         name=metadata.name,
@@ -110,4 +118,5 @@ def words(metadata: Metadata) -> Words:
         colours=list(PROTOTYPES),
         shades=list(SHADES),
         vocabularies=list(VOCABULARIES),
+        silent=list(silent),
     )
