@@ -63,6 +63,8 @@ def too_sure(count: int = 1500, labels: int = 4, seed: int = 0) -> Rows:
 
 def test_scores_of_photos_that_the_fit_has_not_seen_are_probabilities() -> None:
     rows = too_sure()
+    before: Any
+    after: Any
     before, after, _ = calibration_errors([rows] * 3, [own_chances(rows), crossed(rows), own_chances(rows)])
     assert (before.use, after.use) == USES[:2]
     assert (before.labels, before.answers) == (4, int((rows.truth >= 0).sum()))
@@ -199,7 +201,7 @@ def test_a_network_in_training_ends_with_scores_that_are_probabilities() -> None
     assert report.scores
     assert report.scores.photo.weights[WINTER][0] == pytest.approx(0.25, abs=0.12)
     assert report.scores.garments.weights[STRIPE][0] == pytest.approx(0.25, abs=0.12)
-    errors = {error.use: error for error in report.calibration}
+    errors: dict[str, Any] = {error.use: error for error in report.calibration}
     assert errors[USES[0]].mean < 0.1
     assert errors[USES[1]].mean < 0.1
     assert [error.use for error in report.sets[0].calibration] == list(USES)
@@ -210,7 +212,8 @@ def test_a_network_in_training_ends_with_scores_that_are_probabilities() -> None
     queue = iter(range(1, len(samples) + 1))
     left = score_network(network, [source], about, device=torch.device("cpu"), fit_scores=False)
     assert left.scores is None
-    assert {error.use: error for error in left.calibration}[USES[0]].mean > 0.12
+    unfitted: dict[str, Any] = {error.use: error for error in left.calibration}
+    assert unfitted[USES[0]].mean > 0.12
 
 
 def of_label(name: str, low: float) -> Any:

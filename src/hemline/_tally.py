@@ -29,7 +29,7 @@ from hemline.fitted_scores import (
 )
 from hemline.foreground_iou import ForegroundIoU
 from hemline.instance_thresholds import instance_thresholds
-from hemline.labels import LabelSpace
+from hemline.labels import Category, Label, LabelSpace
 from hemline.metadata import Metadata
 from hemline.metrics import IGNORED, LabelScores, MaskScores
 from hemline.report import SetReport
@@ -106,7 +106,8 @@ class Tally:
         self.masks = [MaskScores(class_names(space, layer)) for layer in self.metadata.layers]
         names = [c.name for c in space.categories] + [label.name for label in space.labels]
         choices = {group.name: space.label_slices[group.name] for group in space.groups if group.choice == "one"}
-        self.whole, self.garments = (LabelScores(names, self.metadata.label_thresholds, choices) for _ in range(2))
+        self.whole = LabelScores(names, self.metadata.of_photo, choices)
+        self.garments = LabelScores(names, self.metadata.label_thresholds, choices)
         self.targets = Targets(self.name, space)
 
     def add(self, sample: Sample, answered: Answered) -> None:
@@ -221,7 +222,7 @@ class Tally:
 
 def rows_of(tallies: Sequence[Tally], space: LabelSpace) -> tuple[Rows, Rows, Rows]:
     """What the scores of each of `fitted_scores.USES` are made of; tallies that were not `rescore`d hold logits."""
-    names = [thing.name for thing in (*space.categories, *space.labels)]
+    names = [c.name for c in space.categories] + [label.name for label in space.labels]
     count, shown = len(space.categories), shown_of(space)
     attributes = shown & (np.arange(len(names)) >= count)
     photo, garments = (
@@ -301,7 +302,8 @@ def only_better_than_chance(
     known = {name for name, of_garment, _ in measured if not of_garment}
     count = len(space.categories)
     chosen: tuple[list[float], list[float]] = [], []
-    for thing, by_photo, by_garment in zip((*space.categories, *space.labels), photo, garments, strict=True):
+    things: tuple[Category | Label, ...] = (*space.categories, *space.labels)
+    for thing, by_photo, by_garment in zip(things, photo, garments, strict=True):
         of_whole = by_photo if (thing.name, False) in proved else NEVER
         attribute = thing.index >= count
         of_one = (by_garment if (thing.name, True) in proved else NEVER) if attribute else of_whole
