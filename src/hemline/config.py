@@ -231,6 +231,9 @@ class Config:
     them to its servers and asks for the extra `wandb`."""
     init: Text | None = None
     """Weights to start from: a `.safetensors` file, or `default` for those in the package."""
+    teachers: tuple[Text, ...] | None = None
+    """Distillation: weights, as of `init`, whose mean answer for each photo is learnt beside what the data know, on the
+    recipe's canvas. They answer in the same words."""
     license: Text | None = None
     """Terms of the weights that come out, as their card states them."""
 
