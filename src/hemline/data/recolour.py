@@ -1,0 +1,119 @@
+"""Garments in other colours, and rectangles of a photo hidden: both change pixels, and no label.
+
+Shapes: H W canvas, S segments, K mask classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hemline.config import Augment
+from hemline.data.augment import pixels
+from hemline.data.sample import EITHER, Sample
+
+LIGHTER = 40.0
+"""Largest change of a garment's lightness, of 100."""
+LIGHTNESS = (14.0, 88.0)
+"""Between these lies the mean lightness that a garment is given."""
+CHROMA = 60.0
+"""Largest mean chroma (distance from grey in Lab) that a garment is given."""
+CONTRAST = (0.6, 1.6)
+"""Between these lies the factor of a garment's shading, which follows its lightness."""
+RECTANGLE = (0.02, 0.15)
+"""Least and largest share of the canvas that a rectangle hides."""
+LONGEST = 3.0
+"""Largest ratio of a rectangle's sides."""
+MOST_HIDDEN = 0.5
+"""Share of any drawn garment that a rectangle may hide."""
+TRIES = 4
+"""Rectangles that are drawn until one does."""
+
+
+def recolour_sample(
+    sample: Sample, settings: Augment, num_categories: int, generator: np.random.Generator
+) -> Sample:
+    """Give some garments another colour, and hide a rectangle.
+
+    Args:
+        sample: A sample on its canvas.
+        settings: How often, see `hemline.config.Augment`.
+        num_categories: Mask classes below it are garments, the others are hair, skin and the like.
+        generator: The only source of randomness.
+    """
+    if settings.repaint > 0:
+        sample = replace(sample, photo=_repainted(sample, settings.repaint, num_categories, generator))
+    if generator.random() < settings.erase and len(sample.targets) > 1:
+        sample = replace(sample, photo=_erased(sample, generator))
+    return sample
+
+
+def _repainted(
+    sample: Sample, share: float, num_categories: int, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The photo (H, W, 3) with other colours on some of its drawn garments."""
+    is_some = (sample.targets == 1) | (sample.targets == EITHER)
+    paintable = is_some[:, :num_categories].any(1) & ~is_some[:, num_categories:].any(1)
+    photo = sample.photo.copy()
+    for segments in dict.fromkeys(region.segments for region in sample.regions if region.drawn):
+        if generator.random() < share:
+            members = np.zeros(len(sample.targets), np.uint8)
+            members[list(segments)] = 1
+            members &= paintable
+            _paint(photo, members[sample.segments], generator)
+    return photo
+
+
+def _paint(photo: NDArray[np.uint8], mask: NDArray[np.uint8], generator: np.random.Generator) -> None:
+    """Give what lies under a mask (H, W) another mean colour, in place; its shading and its pattern stay.
+
+    In Lab, colours move by their mean's way to another lightness, hue and chroma, and their differences from the mean
+    turn with the hue.
+    """
+    lighter, hue, chroma = generator.uniform((-LIGHTER, 0, 0), (LIGHTER, 2 * np.pi, CHROMA))
+    x, y, width, height = cv2.boundingRect(mask)
+    if min(width, height) == 0:
+        return
+    box = slice(y, y + height), slice(x, x + width)
+    crop, inside = photo[box].astype(np.float32) / 255, mask[box]
+    lab = cv2.cvtColor(crop, cv2.COLOR_RGB2Lab)
+    mean = np.array(cv2.mean(lab, inside)[:3])
+    lightness = float(np.clip(mean[0] + lighter, *LIGHTNESS))
+    contrast = np.clip(lightness / max(mean[0], 1.0), *CONTRAST)
+    turn = hue - np.arctan2(mean[2], mean[1])
+    matrix = np.array([[contrast, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
+    shift = np.array([lightness, chroma * np.cos(hue), chroma * np.sin(hue)]) - matrix @ mean
+    other = cv2.cvtColor(cv2.transform(lab, np.column_stack([matrix, shift])), cv2.COLOR_Lab2RGB)
+    alpha = (cv2.GaussianBlur(mask.astype(np.float32), (5, 5), 0)[box] * inside)[..., None]
+    photo[box] = np.rint(255 * (crop + alpha * (np.clip(other, 0, 1) - crop))).astype(np.uint8)
+
+
+def _erased(sample: Sample, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """The photo (H, W, 3) with a rectangle of noise or of one colour (Zhong et al., 2017).
+
+    https://arxiv.org/abs/1708.04896. One that would hide most of a drawn garment is not taken: its labels could be
+    read from nothing.
+    """
+    assert sample.valid is not None
+    rows, columns = sample.segments.shape
+    full = pixels(sample.segments, len(sample.targets), sample.valid)
+    garments = [list(region.segments) for region in sample.regions if region.drawn]
+    for _ in range(TRIES):
+        area = generator.uniform(*RECTANGLE) * rows * columns
+        ratio = np.exp(generator.uniform(-np.log(LONGEST), np.log(LONGEST)))
+        height, width = min(rows, round(np.sqrt(area * ratio))), min(columns, round(np.sqrt(area / ratio)))
+        top, left = generator.integers(rows - height + 1), generator.integers(columns - width + 1)
+        box = slice(top, top + height), slice(left, left + width)
+        hidden = pixels(
+            np.ascontiguousarray(sample.segments[box]), len(full), np.ascontiguousarray(sample.valid[box])
+        )
+        if all(hidden[own].sum() <= MOST_HIDDEN * full[own].sum() for own in garments):
+            noise = generator.random() < 0.5
+            fill = generator.integers(0, 256, (height, width, 3) if noise else (1, 1, 3), np.uint8)
+            photo = sample.photo.copy()
+            photo[box] = np.where(sample.valid[box][..., None] > 0, fill, photo[box])
+            return photo
+    return sample.photo
