@@ -285,7 +285,6 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         return [self._sample(item, seen) for item in items]
 
     def _sample(self, item: Item, seen: dict[Item, Sample]) -> Sample | HemlineError:
-        dataset = self.sources[item.source].dataset
         try:
             placed = self._placed(item, seen)
             if self.varied and self.mixes:
@@ -300,21 +299,31 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
         except MemoryError:
             raise
-        except Exception as error:  # of a dataset's code: whatever it is, the photo and the line are what helps
-            return DataError(f"{type(dataset).__name__}, photo {dataset.keys[item.photo]}: {_where(error)}")
+        except Exception as error:
+            return self._with_photo(item, error)
 
     def _placed(self, item: Item, seen: dict[Item, Sample]) -> Sample:
         """A photo alone, on its canvas."""
         known = item._replace(second=None)
         if known not in seen:
-            sample = self.sources[item.source].dataset[item.photo]
-            if self.varied:
-                salt = zlib.crc32(sample.key.encode())
-                generator = np.random.default_rng((*item.seed, salt))
-                seen[known] = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
-            else:
-                seen[known] = place_sample(sample, self.canvas)
+            try:
+                sample = self.sources[item.source].dataset[item.photo]
+                if self.varied:
+                    salt = zlib.crc32(sample.key.encode())
+                    generator = np.random.default_rng((*item.seed, salt))
+                    seen[known] = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
+                else:
+                    seen[known] = place_sample(sample, self.canvas)
+            except (HemlineError, MemoryError):
+                raise
+            except Exception as error:
+                raise self._with_photo(item, error) from error
         return seen[known]
+
+    def _with_photo(self, item: Item, error: Exception) -> DataError:
+        """An error of a dataset's code: whatever it is, the photo and the line are what helps."""
+        dataset = self.sources[item.source].dataset
+        return DataError(f"{type(dataset).__name__}, photo {dataset.keys[item.photo]}: {_where(error)}")
 
 
 def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:

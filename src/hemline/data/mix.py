@@ -140,9 +140,8 @@ def _blended(behind: Pixels, front: Pixels, cut: Bits) -> Pixels:
     box = slice(y, y + height), slice(x, x + width)
     alpha = cv2.GaussianBlur(cut.astype(np.float32), (3, 3), 0)[box] * cut[box]
     photo = behind.copy()
-    photo[box] += np.rint(alpha[..., None] * (front[box].astype(np.float32) - behind[box])).astype(np.int16).astype(
-        np.uint8
-    )
+    under = behind[box].astype(np.float32)
+    photo[box] = np.rint(under + alpha[..., None] * (front[box] - under))
     return photo
 
 
