@@ -29,6 +29,8 @@ REACH = 0.04
 """Unsure pixels so near to what is drawn on both sides of them, as a share of the canvas, are cut out with it."""
 MOST_UNSURE = 0.25
 """Unsure pixels left behind, as a share of what is drawn, above which a cut-out might lack a part."""
+LEAST_KEPT = 0.8
+"""A cut-out loses its outermost pixels, which show what lay behind it, where at least this share of it is left."""
 SIZES = (0.35, 0.95)
 """How much of the canvas a pasted thing fills, of the side that it fills more of."""
 MOST_ZOOM = 1.3
@@ -82,7 +84,8 @@ def cut_out(sample: Sample) -> Bits | None:
         if np.count_nonzero(perhaps - between) > MOST_UNSURE * np.count_nonzero(mask):
             return None
         mask |= between
-    return mask
+    inner = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+    return inner if np.count_nonzero(inner) >= LEAST_KEPT * np.count_nonzero(mask) else mask
 
 
 def composed(base: Sample, thing: Sample, cut: Bits, full: NDArray[np.float64]) -> Sample:
@@ -266,7 +269,7 @@ def _background_of(sample: Sample, generator: np.random.Generator) -> Pixels | N
 
 def _plain(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
     """One colour, lighter towards some side, with a little noise."""
-    colour = generator.uniform(20, 250, 3) * generator.uniform(0.2, 1) + generator.uniform(0, 60)
+    colour = _muted(generator)
     slope = cv2.resize(generator.uniform(-30, 30, (2, 2)), shape[::-1], interpolation=cv2.INTER_LINEAR)
     noise = generator.normal(0, generator.uniform(0, 4), shape)
     return np.clip(colour + (slope + noise)[..., None], 0, 255).astype(np.uint8)
@@ -280,9 +283,14 @@ def _texture(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
         grid = generator.standard_normal((max(2, round(cells * along)), cells)).astype(np.float32)
         heights += cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR) / 1.6**octave
     share = cv2.normalize(heights, None, 0, 1, cv2.NORM_MINMAX)[..., None]
-    one, two = generator.uniform(0, 255, (2, 3))
-    two = one + (two - one) * generator.uniform(0.2, 1)
-    return np.clip(one + (two - one) * share, 0, 255).astype(np.uint8)
+    one, two = _muted(generator), _muted(generator)
+    return (one + generator.uniform(0.2, 1) * (two - one) * share).astype(np.uint8)
+
+
+def _muted(generator: np.random.Generator) -> NDArray[np.float64]:
+    """A colour (3,) as grounds have: anything from black to white, seldom bright red or green."""
+    grey = generator.uniform(10, 245)
+    return grey + generator.uniform(0, 0.7) * (generator.uniform(10, 245, 3) - grey)
 
 
 def _drawn(sample: Sample) -> NDArray[np.bool_]:

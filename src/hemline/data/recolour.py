@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hemline.config import Augment
 from hemline.data.augment import pixels
-from hemline.data.sample import EITHER, Sample
+from hemline.data.sample import EITHER, UNKNOWN, Sample
 
 LIGHTER = 40.0
 """Largest change of a garment's lightness, of 100."""
@@ -23,6 +23,10 @@ CHROMA = 60.0
 """Largest mean chroma (distance from grey in Lab) that a garment is given."""
 CONTRAST = (0.6, 1.6)
 """Between these lies the factor of a garment's shading, which follows its lightness."""
+AROUND = 0.02
+"""Width of the ring around a garment in which unsure pixels are counted, as a share of the canvas."""
+MOST_UNSURE = 0.35
+"""Share of that ring above which what is drawn may be a patch of a garment, which is not repainted."""
 RECTANGLE = (0.02, 0.15)
 """Least and largest share of the canvas that a rectangle hides."""
 LONGEST = 3.0
@@ -57,14 +61,27 @@ def _repainted(
     """The photo (H, W, 3) with other colours on some of its drawn garments."""
     is_some = (sample.targets == 1) | (sample.targets == EITHER)
     paintable = is_some[:, :num_categories].any(1) & ~is_some[:, num_categories:].any(1)
+    unsure = (sample.targets == UNKNOWN).any(1) & ~is_some.any(1)
+    unsure[0] = False                                     # of the background
+    perhaps = unsure.astype(np.uint8)[sample.segments]
     photo = sample.photo.copy()
     for segments in dict.fromkeys(region.segments for region in sample.regions if region.drawn):
         if generator.random() < share:
             members = np.zeros(len(sample.targets), np.uint8)
             members[list(segments)] = 1
-            members &= paintable
-            _paint(photo, members[sample.segments], generator)
+            mask = (members & paintable)[sample.segments]
+            if not _is_patch(mask, perhaps):
+                _paint(photo, mask, generator)
     return photo
+
+
+def _is_patch(mask: NDArray[np.uint8], perhaps: NDArray[np.uint8]) -> bool:
+    """Whether so much around a mask is unsure that it may be a patch of a larger garment; both are (H, W)."""
+    side = 2 * round(AROUND * max(mask.shape)) + 1
+    x, y, width, height = cv2.boundingRect(mask)
+    box = slice(max(y - side, 0), y + height + side), slice(max(x - side, 0), x + width + side)
+    ring = np.asarray(cv2.dilate(mask[box], np.ones((side, side), np.uint8)), np.uint8) & (1 - mask[box])
+    return np.count_nonzero(ring & perhaps[box]) > MOST_UNSURE * np.count_nonzero(ring)
 
 
 def _paint(photo: NDArray[np.uint8], mask: NDArray[np.uint8], generator: np.random.Generator) -> None:
