@@ -205,6 +205,15 @@ def pixels(segments: Segments, num: int, where: NDArray[np.uint8] | None = None)
     return cv2.calcHist([segments], [0], where, [num], [0, num]).ravel().astype(np.float64)
 
 
+def on_segments(chosen: NDArray[np.bool_], segments: Segments) -> NDArray[np.uint8]:
+    """(H, W) 1 on the segments chosen (S,), 0 elsewhere."""
+    if segments.dtype != np.uint8:
+        return chosen.astype(np.uint8)[segments]
+    table = np.zeros(256, np.uint8)
+    table[: len(chosen)] = chosen
+    return np.asarray(cv2.LUT(segments, table), np.uint8)  # many times quicker than numpy
+
+
 @cache
 def _colour_transform() -> albumentations.Compose:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.config import Augment
-from hemline.data.augment import pixels, still_true
+from hemline.data.augment import on_segments, pixels, still_true
 from hemline.data.sample import EITHER, MOST_SEGMENTS, PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
 
 UNCOVERED = 0.5
@@ -71,12 +71,12 @@ def cut_out(sample: Sample) -> Bits | None:
     drawn = _drawn(sample)
     unsure = (sample.targets == UNKNOWN).any(1) & ~drawn
     unsure[0] = False                                     # of the background
-    mask = drawn.astype(np.uint8)[sample.segments]
+    mask = on_segments(drawn, sample.segments)
     x, y, width, height = cv2.boundingRect(mask)
     if min(width, height) < LEAST_SIDE:
         return None
     if unsure.any():
-        perhaps = unsure.astype(np.uint8)[sample.segments]
+        perhaps = on_segments(unsure, sample.segments)
         side = 2 * round(REACH * max(mask.shape) / 2) + 1
         near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         closed = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, near), np.uint8)
@@ -140,8 +140,8 @@ def _of_both(behind: list[Region], front: list[Region]) -> list[Region]:
 def _blended(behind: Pixels, front: Pixels, cut: Bits) -> Pixels:
     """The one in front of the other, with a soft edge inside the cut: outside it nothing changes."""
     x, y, width, height = cv2.boundingRect(cut)
-    box = slice(y, y + height), slice(x, x + width)
-    alpha = cv2.GaussianBlur(cut.astype(np.float32), (3, 3), 0)[box] * cut[box]
+    box = slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+    alpha = cv2.GaussianBlur(cut[box].astype(np.float32), (3, 3), 0) * cut[box]
     photo = behind.copy()
     under = behind[box].astype(np.float32)
     photo[box] = np.rint(under + alpha[..., None] * (front[box] - under))
@@ -270,9 +270,10 @@ def _background_of(sample: Sample, generator: np.random.Generator) -> Pixels | N
 def _plain(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
     """One colour, lighter towards some side, with a little noise."""
     colour = _muted(generator)
-    slope = cv2.resize(generator.uniform(-30, 30, (2, 2)), shape[::-1], interpolation=cv2.INTER_LINEAR)
-    noise = generator.normal(0, generator.uniform(0, 4), shape)
-    return np.clip(colour + (slope + noise)[..., None], 0, 255).astype(np.uint8)
+    corners = generator.uniform(-30, 30, (2, 2)).astype(np.float32)
+    noise = generator.uniform(0, 4) * generator.standard_normal(shape, np.float32)
+    shade = cv2.resize(corners, shape[::-1], interpolation=cv2.INTER_LINEAR) + noise
+    return np.clip(colour + shade[..., None], 0, 255).astype(np.uint8)
 
 
 def _texture(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
@@ -284,13 +285,14 @@ def _texture(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
         heights += cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR) / 1.6**octave
     share = cv2.normalize(heights, None, 0, 1, cv2.NORM_MINMAX)[..., None]
     one, two = _muted(generator), _muted(generator)
-    return (one + generator.uniform(0.2, 1) * (two - one) * share).astype(np.uint8)
+    return (one + (generator.uniform(0.2, 1) * (two - one)).astype(np.float32) * share).astype(np.uint8)
 
 
-def _muted(generator: np.random.Generator) -> NDArray[np.float64]:
+def _muted(generator: np.random.Generator) -> NDArray[np.float32]:
     """A colour (3,) as grounds have: anything from black to white, seldom bright red or green."""
     grey = generator.uniform(10, 245)
-    return grey + generator.uniform(0, 0.7) * (generator.uniform(10, 245, 3) - grey)
+    colour = grey + generator.uniform(0, 0.7) * (generator.uniform(10, 245, 3) - grey)
+    return colour.astype(np.float32)
 
 
 def _drawn(sample: Sample) -> NDArray[np.bool_]:

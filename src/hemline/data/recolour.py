@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.config import Augment
-from hemline.data.augment import pixels
+from hemline.data.augment import on_segments, pixels
 from hemline.data.sample import EITHER, UNKNOWN, Sample
 
 LIGHTER = 40.0
@@ -21,7 +21,7 @@ LIGHTNESS = (14.0, 88.0)
 """Between these lies the mean lightness that a garment is given."""
 CHROMA = 60.0
 """Largest mean chroma (distance from grey in Lab) that a garment is given."""
-CONTRAST = (0.6, 1.6)
+CONTRAST = (0.6, 1.4)
 """Between these lies the factor of a garment's shading, which follows its lightness."""
 AROUND = 0.02
 """Width of the ring around a garment in which unsure pixels are counted, as a share of the canvas."""
@@ -63,13 +63,13 @@ def _repainted(
     paintable = is_some[:, :num_categories].any(1) & ~is_some[:, num_categories:].any(1)
     unsure = (sample.targets == UNKNOWN).any(1) & ~is_some.any(1)
     unsure[0] = False                                     # of the background
-    perhaps = unsure.astype(np.uint8)[sample.segments]
+    perhaps = on_segments(unsure, sample.segments)
     photo = sample.photo.copy()
     for segments in dict.fromkeys(region.segments for region in sample.regions if region.drawn):
         if generator.random() < share:
-            members = np.zeros(len(sample.targets), np.uint8)
-            members[list(segments)] = 1
-            mask = (members & paintable)[sample.segments]
+            members = np.zeros(len(sample.targets), np.bool_)
+            members[list(segments)] = True
+            mask = on_segments(members & paintable, sample.segments)
             if not _is_patch(mask, perhaps):
                 _paint(photo, mask, generator)
     return photo
@@ -94,7 +94,7 @@ def _paint(photo: NDArray[np.uint8], mask: NDArray[np.uint8], generator: np.rand
     x, y, width, height = cv2.boundingRect(mask)
     if min(width, height) == 0:
         return
-    box = slice(y, y + height), slice(x, x + width)
+    box = slice(max(y - 2, 0), y + height + 2), slice(max(x - 2, 0), x + width + 2)
     crop, inside = photo[box].astype(np.float32) / 255, mask[box]
     lab = cv2.cvtColor(crop, cv2.COLOR_RGB2Lab)
     mean = np.array(cv2.mean(lab, inside)[:3])
@@ -104,7 +104,7 @@ def _paint(photo: NDArray[np.uint8], mask: NDArray[np.uint8], generator: np.rand
     matrix = np.array([[contrast, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
     shift = np.array([lightness, chroma * np.cos(hue), chroma * np.sin(hue)]) - matrix @ mean
     other = cv2.cvtColor(cv2.transform(lab, np.column_stack([matrix, shift])), cv2.COLOR_Lab2RGB)
-    alpha = (cv2.GaussianBlur(mask.astype(np.float32), (5, 5), 0)[box] * inside)[..., None]
+    alpha = (cv2.GaussianBlur(inside.astype(np.float32), (5, 5), 0) * inside)[..., None]
     photo[box] = np.rint(255 * (crop + alpha * (np.clip(other, 0, 1) - crop))).astype(np.uint8)
 
 
