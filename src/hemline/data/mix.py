@@ -72,8 +72,7 @@ def cut_out(sample: Sample) -> Bits | None:
     unsure = (sample.targets == UNKNOWN).any(1) & ~drawn
     unsure[0] = False                                     # of the background
     mask = on_segments(drawn, sample.segments)
-    x, y, width, height = cv2.boundingRect(mask)
-    if min(width, height) < LEAST_SIDE:
+    if min(cv2.boundingRect(mask)[2:]) < LEAST_SIDE:
         return None
     if unsure.any():
         perhaps = on_segments(unsure, sample.segments)
@@ -121,9 +120,20 @@ def composed(base: Sample, thing: Sample, cut: Bits, full: NDArray[np.float64]) 
 
 
 def _left(sample: Sample, full: NDArray[np.float64], seen: NDArray[np.float64]) -> list[Region]:
-    """The regions of which enough is left, but for those that a network would have to find."""
-    regions = sample.regions if len(sample.targets) == 1 else still_true(sample, full, seen, UNCOVERED)
-    return [region for region in regions if region.segments != PREDICTED]
+    """The regions of which enough is left, but for those that a network would have to find.
+
+    Where pixels in view may be some class, what is drawn of a thing may be a part of it: none is surely covered whole.
+    """
+    if len(sample.targets) == 1:
+        return [region for region in sample.regions if region.segments != PREDICTED]
+    left = [x for x in still_true(sample, full, seen, UNCOVERED) if x.segments != PREDICTED]
+    if (sample.targets[seen > 0] < 0).any():
+        wholes = iter([x for x in sample.regions if x.segments == WHOLE_PHOTO])
+        for i, region in enumerate(left):
+            if region.segments == WHOLE_PHOTO:
+                lost = (next(wholes).labels == 1) & (region.labels == 0)
+                left[i] = replace(region, labels=np.where(lost, UNKNOWN, region.labels).astype(np.int8))
+    return left
 
 
 def _of_both(behind: list[Region], front: list[Region]) -> list[Region]:
@@ -171,7 +181,8 @@ def _pasted(base: Sample, other: Sample, generator: np.random.Generator) -> Samp
     cut = cut_out(other)
     if cut is None or len(base.targets) + len(other.targets) > np.iinfo(np.uint16).max:
         return base
-    assert base.valid is not None and other.valid is not None
+    assert base.valid is not None
+    assert other.valid is not None
     x, y, width, height = cv2.boundingRect(cut)
     room_x, room_y, room_width, room_height = cv2.boundingRect(base.valid)
     fit = min(room_width / width, room_height / height)
@@ -260,11 +271,9 @@ def _background_of(sample: Sample, generator: np.random.Generator) -> Pixels | N
     zoom = generator.uniform(1, 2)
     patch = cv2.resize(sample.photo[y0:y1, x0:x1], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
     patch = np.asarray(patch[:rows, :columns], np.uint8)
-    below, beside = rows - patch.shape[0], columns - patch.shape[1]
-    return np.asarray(
-        cv2.copyMakeBorder(patch, below // 2, below - below // 2, beside // 2, beside - beside // 2, cv2.BORDER_REFLECT),
-        np.uint8,
-    )
+    missing = rows - patch.shape[0], columns - patch.shape[1]
+    (above, before), (below, behind) = ([n // 2 for n in missing], [n - n // 2 for n in missing])
+    return np.asarray(cv2.copyMakeBorder(patch, above, below, before, behind, cv2.BORDER_REFLECT), np.uint8)
 
 
 def _plain(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
