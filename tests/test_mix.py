@@ -18,7 +18,7 @@ from hemline.data.sample import EITHER, PREDICTED, UNKNOWN, WHOLE_PHOTO, Region,
 from hemline.labels import load_label_space
 
 CANVAS = (96, 64)
-NUM = 6                                          # classes: those below 3 are worn on the one photo, the rest on the other
+NUM = 6                                          # classes: those below 3 are on the one photo, the rest on the other
 PASTE, BACKDROP = Augment(paste=1), Augment(backdrop=1)
 EVERYTHING = Augment(repaint=0.5, paste=0.7, backdrop=0.7, erase=0.5)
 TRUTH = {k: frozenset({k, NUM + k % 2, NUM + 2 + k % 3}) for k in range(NUM)}
@@ -260,7 +260,7 @@ def test_one_seed_gives_the_same_mixes(recipe):
     def photos_of(workers=0, **kw):
         sampler = EpochSampler(sources, batch_size=4, seed=0, canvases=canvases, **kw)
         loader = make_loader(sources, sampler, replace(recipe, workers=workers), pin_memory=False)
-        return [(photo, ids) for batch in batches(loader) for photo, ids in zip(batch.pixels, batch.segments, strict=True)]
+        return [both for batch in batches(loader) for both in zip(batch.pixels, batch.segments, strict=True)]
 
     whole = photos_of()
     assert len(whole) == 12
@@ -268,7 +268,9 @@ def test_one_seed_gives_the_same_mixes(recipe):
     shared = [x for pair in zip(*both, strict=True) for x in pair]
     for other in (photos_of(workers=2), shared):
         assert len(other) == 12
-        assert all(torch.equal(a, b) for one, two in zip(whole, other, strict=True) for a, b in zip(one, two, strict=True))
+        for (photo, ids), (same_photo, same_ids) in zip(whole, other, strict=True):
+            assert torch.equal(photo, same_photo)
+            assert torch.equal(ids, same_ids)
     off = TrainingSet(sources, replace(recipe, augment=Augment()))
     items = [item for batch in EpochSampler(sources, batch_size=4, seed=0, canvases=canvases) for item in batch]
     differ = [not np.array_equal(off[item].photo, photo.numpy()) for item, (photo, _) in zip(items, whole, strict=True)]
