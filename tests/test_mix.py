@@ -157,6 +157,11 @@ def test_what_is_drawn_nowhere_is_unknown_once_something_is_covered():
     front = plain(np.fliplr(segments).copy(), 1, [1, 0, 0, 0, 0, 0])
     mixed = composed(behind, front, front.segments, np.bincount(front.segments.ravel()).astype(float))
     assert mixed.regions[0].labels.tolist() == [1, UNKNOWN, 0, 0, 0, 0]
+    asked = Region(PREDICTED, behind.regions[0].labels, classes=np.arange(NUM) == 1)
+    front.segments[4:] = 0                                # nearly all is in view, but the network might find another
+    mixed = composed(replace(behind, regions=[*behind.regions, asked]), front, front.segments, np.array([0.0, 16]))
+    assert mixed.regions[0].labels.tolist() == [1, 1, 0, 0, 0, 0]
+    assert all(region.segments != PREDICTED for region in mixed.regions)
 
 
 def test_nothing_is_pasted_where_labels_could_not_be_checked():

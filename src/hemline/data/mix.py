@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from hemline.config import Augment
 from hemline.data.augment import on_segments, pixels, still_true
-from hemline.data.sample import EITHER, MOST_SEGMENTS, PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample
+from hemline.data.sample import EITHER, MOST_SEGMENTS, PREDICTED, UNKNOWN, WHOLE_PHOTO, Region, Sample, Segments
 
 UNCOVERED = 0.5
 """Share of a thing's pixels on its canvas that must be left uncovered for its labels to stay true of the photo."""
@@ -163,14 +164,14 @@ def _only_used(sample: Sample) -> Sample:
     used = pixels(sample.segments, len(sample.targets)) > 0
     used[0] = True                                        # the background, and the canvas around the photo
     now = np.cumsum(used) - 1
-    kind = np.uint8 if used.sum() <= MOST_SEGMENTS else np.uint16
+    segments: Segments = now.astype(np.uint16)[sample.segments]
+    if used.sum() <= MOST_SEGMENTS:
+        segments = segments.astype(np.uint8)
     regions = [
         replace(x, segments=tuple(int(now[s]) for s in x.segments if used[s])) if x.drawn else x
         for x in sample.regions
     ]
-    return replace(
-        sample, segments=now.astype(kind)[sample.segments], targets=sample.targets[used], regions=regions
-    )
+    return replace(sample, segments=segments, targets=sample.targets[used], regions=regions)
 
 
 # -- copy-paste ----------------------------------------------------------------------------------------------
@@ -196,9 +197,9 @@ def _pasted(base: Sample, other: Sample, generator: np.random.Generator) -> Samp
     top = _start(room_y, room_height, size[1], ends, generator)
     box = slice(y, y + height), slice(x, x + width)
 
-    def moved(image: NDArray[np.uint8] | NDArray[np.uint16], how: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        small = cv2.resize(image[box], size, interpolation=how)
-        canvas = np.zeros((*base.valid.shape, *small.shape[2:]), small.dtype)
+    def moved(image: NDArray[Any], how: int) -> NDArray[Any]:
+        small: NDArray[Any] = np.asarray(cv2.resize(image[box], size, interpolation=how))
+        canvas = np.zeros_like(image)
         rows = slice(max(top, 0), min(top + size[1], canvas.shape[0]))
         columns = slice(max(left, 0), min(left + size[0], canvas.shape[1]))
         placed = small[:, ::-1] if mirror else small
@@ -291,10 +292,10 @@ def _texture(shape: tuple[int, ...], generator: np.random.Generator) -> Pixels:
     along = generator.uniform(0.2, 5)
     for octave, cells in enumerate((3, 9, 27, 81)):
         grid = generator.standard_normal((max(2, round(cells * along)), cells)).astype(np.float32)
-        heights += cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR) / 1.6**octave
-    share = cv2.normalize(heights, None, 0, 1, cv2.NORM_MINMAX)[..., None]
+        heights += np.asarray(cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32) / 1.6**octave
+    share = ((heights - heights.min()) / np.ptp(heights))[..., None]
     one, two = _muted(generator), _muted(generator)
-    return (one + (generator.uniform(0.2, 1) * (two - one)).astype(np.float32) * share).astype(np.uint8)
+    return np.asarray(one + np.float32(generator.uniform(0.2, 1)) * (two - one) * share, np.uint8)
 
 
 def _muted(generator: np.random.Generator) -> NDArray[np.float32]:

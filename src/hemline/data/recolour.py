@@ -81,7 +81,7 @@ def _is_patch(mask: NDArray[np.uint8], perhaps: NDArray[np.uint8]) -> bool:
     x, y, width, height = cv2.boundingRect(mask)
     box = slice(max(y - side, 0), y + height + side), slice(max(x - side, 0), x + width + side)
     ring = np.asarray(cv2.dilate(mask[box], np.ones((side, side), np.uint8)), np.uint8) & (1 - mask[box])
-    return np.count_nonzero(ring & perhaps[box]) > MOST_UNSURE * np.count_nonzero(ring)
+    return bool(np.count_nonzero(ring & perhaps[box]) > MOST_UNSURE * np.count_nonzero(ring))
 
 
 def _paint(photo: NDArray[np.uint8], mask: NDArray[np.uint8], generator: np.random.Generator) -> None:
@@ -124,9 +124,9 @@ def _erased(sample: Sample, generator: np.random.Generator) -> NDArray[np.uint8]
         height, width = min(rows, round(np.sqrt(area * ratio))), min(columns, round(np.sqrt(area / ratio)))
         top, left = generator.integers(rows - height + 1), generator.integers(columns - width + 1)
         box = slice(top, top + height), slice(left, left + width)
-        hidden = pixels(
-            np.ascontiguousarray(sample.segments[box]), len(full), np.ascontiguousarray(sample.valid[box])
-        )
+        seen = sample.valid.copy()
+        seen[box] = 0
+        hidden = full - pixels(sample.segments, len(full), seen)
         if all(hidden[own].sum() <= MOST_HIDDEN * full[own].sum() for own in garments):
             noise = generator.random() < 0.5
             fill = generator.integers(0, 256, (height, width, 3) if noise else (1, 1, 3), np.uint8)
