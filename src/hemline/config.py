@@ -134,6 +134,14 @@ class Augment:
     """Largest turn to either side, in degrees."""
     colour: Share = 0.5
     """Probability of changed brightness, contrast and saturation."""
+    repaint: Share = 0.0
+    """Probability with which each drawn garment of a photo gets another colour; skin and hair never do."""
+    paste: Share = 0.0
+    """Probability of pasting what is drawn on another photo onto this one, where both have something drawn."""
+    backdrop: Share = 0.0
+    """Probability of another background, where a single thing is drawn: an item laid flat."""
+    erase: Share = 0.0
+    """Probability of hiding a rectangle of the canvas, where something is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
