@@ -76,6 +76,11 @@ def _wrong_beginning(config: Config) -> Iterator[str]:
         yield f"backbone.weights: no file {config.backbone.weights!r}"
     if config.init not in (None, "default") and not path_of(str(config.init)).is_file():
         yield f"init: no file {config.init!r}; give a .safetensors file, or `default` for the shipped weights"
+    for name in config.teachers or ():
+        if name != "default" and not path_of(name).is_file():
+            yield f"teachers: no file {name!r}; give .safetensors files, or `default` for the shipped weights"
+    if config.teachers and config.labels in OF_WORDS:
+        yield f"teachers: labels: {config.labels} brings words that they do not know; leave them out"
     if config.freeze_epochs is not None and not config.freeze:
         yield "freeze_epochs: nothing is frozen until then; name parts in freeze, or leave it out"
     if config.labels == OF_INIT and config.init is None:

@@ -58,7 +58,7 @@ class Backbone(nn.Module):
         self.name = name
         if name in OWN_TRUNKS:
             if output_stride != 32 or layers is not None or drop_path:
-                raise ConfigError(f"backbone.name: {name} is as it is: leave out output_stride, layers and drop_path")
+                raise ConfigError(f"backbone.name: {name} is as it is: leave out its other options")
             self.trunk = OWN_TRUNKS[name]()
         else:
             if layers is not None and len(layers) != 4:
@@ -131,7 +131,7 @@ def _create(name: str, output_stride: int, changed: dict[str, Any], *, pretraine
         if changed:
             asked = " and ".join(f"{key}={value}" for key, value in changed.items())
             raise ConfigError(
-                f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)}); leave it out, or take a ResNet"
+                f"backbone.name: timm cannot build {name} with {asked} ({in_short(error)}); take a ResNet, or neither"
             ) from error
         raise ConfigError(
             f"backbone.name: {name} gives no feature pyramid ({error}); take a convolutional trunk"

@@ -16,6 +16,7 @@ from hemline.data import growth, label_space
 from hemline.data.balance import Weights
 from hemline.data.loading import EpochSampler, Source, open_sources
 from hemline.data.own_words import Growth
+from hemline.distillation import open_teachers
 from hemline.errors import DeviceError
 from hemline.finetune import with_direct
 from hemline.instance_losses import InstanceLoss
@@ -82,10 +83,13 @@ def make_run(opened: Opened, weights: Weights, device: torch.device, folder: Pat
     """
     config, space, network = opened.config, opened.space, opened.network
     network.to(device).to(memory_format=torch.channels_last)
-    on_device = [None if each is None else torch.from_numpy(each).to(device, torch.float32) for each in weights]
+    of_classes, positive = (
+        None if each is None else torch.from_numpy(each).to(device, torch.float32) for each in weights
+    )
     loss: JointLoss | InstanceLoss
     if isinstance(network, Network):
-        loss = JointLoss(network, space, config.loss, *on_device)
+        teachers = open_teachers(config, space, device)
+        loss = JointLoss(network, space, config.loss, of_classes, positive, teachers)
     else:
         loss = InstanceLoss(network, space, config.loss)
     loss.to(device)

@@ -134,6 +134,14 @@ class Augment:
     """Largest turn to either side, in degrees."""
     colour: Share = 0.5
     """Probability of changed brightness, contrast and saturation."""
+    repaint: Share = 0.0
+    """Probability with which each drawn garment of a photo gets another colour; skin and hair never do."""
+    paste: Share = 0.0
+    """Probability of pasting what is drawn on another photo onto this one, where both have something drawn."""
+    backdrop: Share = 0.0
+    """Probability of another background, where a single thing is drawn: an item laid flat."""
+    erase: Share = 0.0
+    """Probability of hiding a rectangle of the canvas, where something is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +239,9 @@ class Config:
     them to its servers and asks for the extra `wandb`."""
     init: Text | None = None
     """Weights to start from: a `.safetensors` file, or `default` for those in the package."""
+    teachers: tuple[Text, ...] | None = None
+    """Distillation: weights, as of `init`, whose mean answer for each photo is learnt beside what the data know, on the
+    recipe's canvas. They answer in the same words."""
     license: Text | None = None
     """Terms of the weights that come out, as their card states them."""
 

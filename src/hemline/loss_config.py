@@ -64,6 +64,10 @@ class Loss:
     """The same losses of the masks, on each of the head's auxiliary outputs."""
     presence: Weight = 0.0
     """Binary cross-entropy of the head's auxiliary answer to which classes are on the photo."""
+    taught_masks: Weight = 1.0
+    """How far the masks are from those of the recipe's `teachers`, where it names some; see `hemline.distillation`."""
+    taught_labels: Weight = 0.1
+    """The same of categories and attributes."""
     instances: Weight = 1.0
     """The losses of a head that finds instances, each already weighed as the head's options say."""
     weighting: Literal["fixed", "uncertainty"] = "fixed"

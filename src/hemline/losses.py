@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from hemline import mask_losses
 from hemline.data.sample import EITHER, Batch
+from hemline.distillation import Teachers, taught_labels, taught_masks
 from hemline.heads._blocks import area_resize
 from hemline.labels import LabelSpace
 from hemline.loss_config import Loss
-from hemline.mask_losses import Answers, Areas, Term
+from hemline.mask_losses import Answers, Areas, Term, rival_scores
 from hemline.model import Network
-from hemline.task_weights import AUXILIARY, CHOICE, PRESENCE, TaskWeights
+from hemline.task_weights import AUXILIARY, CHOICE, PRESENCE, TAUGHT_LABELS, TAUGHT_MASKS, TaskWeights
 
 
 class MaskTargets(NamedTuple):
@@ -141,11 +142,6 @@ def rival_areas(logits: Tensor, coverage: Tensor, targets: Tensor, competing: Se
     yes = torch.einsum("bshw,bsc->bchw", coverage, sure.to(coverage.dtype))
     known = torch.einsum("bshw,bsc->bchw", coverage, (sure | ~allowed).to(coverage.dtype))
     return Areas(rival_scores(logits, competing), yes / known.clamp(min=1e-6), known)
-
-
-def rival_scores(logits: Tensor, competing: Sequence[int]) -> Tensor:
-    """(B, 1 + C, h, w) the softmax over nobody, at logit 0, and each competing class."""
-    return F.pad(logits[:, list(competing)], (0, 0, 0, 0, 1, 0)).softmax(1)
 
 
 def class_scores(
@@ -285,6 +281,7 @@ class JointLoss(torch.nn.Module):
         loss: Says which losses of masks, choices and auxiliary outputs have a weight: no other is computed.
         class_weights: (K + 1,) of the mask classes and nobody, on the network's device; None weighs all alike.
         positive_weights: (K,) of what is each mask class, in `bce`, on the network's device; None weighs all alike.
+        teachers: Who teaches beside the data, on the network's device.
     """
 
     def __init__(
@@ -294,6 +291,7 @@ class JointLoss(torch.nn.Module):
         loss: Loss = Loss(),  # noqa: B008  # frozen
         class_weights: Tensor | None = None,
         positive_weights: Tensor | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -302,12 +300,14 @@ class JointLoss(torch.nn.Module):
         self.task_weights = TaskWeights(loss)
         self.class_weights = class_weights
         self.positive_weights = positive_weights
+        self.teachers = teachers
 
     def forward(self, batch: Batch) -> dict[str, Term]:
         """A batch -> the named terms.
 
         They are those of `Loss.of_masks`; the same of each auxiliary output, named `AUXILIARY` + its number and the
-        loss; `presence`, where the head answers it; `category`, one for each attribute group, and one for each choice.
+        loss; `presence`, where the head answers it; `category`, one for each attribute group, and one for each choice;
+        `TAUGHT_MASKS` and `TAUGHT_LABELS`, where there are teachers.
         """
         dense, auxiliary = self.network.dense_train(batch.pixels)
         rivals = self.space.competing if self.network.exclusive else None
@@ -320,7 +320,20 @@ class JointLoss(torch.nn.Module):
                 terms |= {f"{AUXILIARY}{i} {name}": term for name, term in of_masks.items()}
         if auxiliary.presence and self.loss.presence:
             terms[PRESENCE] = presence_term(auxiliary.presence, targets, batch.targets, self.space.competing)
-        labels = self.network.label_head(dense.maps, region_masks(dense.logits, batch, targets, rivals))
+        masks = region_masks(dense.logits, batch, targets, rivals)
+        if self.teachers is not None:
+            valid = area_resize(batch.valid[:, None].to(torch.float32), masks.shape[-2:])           # (B, 1, h, w)
+            lesson = self.teachers.look(batch.pixels, masks.shape[-2:])
+            with torch.autocast(batch.pixels.device.type, enabled=False):
+                terms[TAUGHT_MASKS] = taught_masks(dense.logits, lesson, valid, self.network.layers)
+            masks = torch.cat([valid, masks], dim=1)                     # of labels they teach the whole photo's, too
+            labels = self.network.label_head(dense.maps, masks)                                     # (B, 1 + R, L)
+            shows = F.pad((batch.region_segments.any(2) | batch.region_classes.any(2)), (1, 0), value=True)
+            shows &= masks.sum((2, 3)) >= 1
+            terms[TAUGHT_LABELS] = taught_labels(labels[shows], self.teachers.labels(lesson, masks)[shows])
+            labels = labels[:, 1:]
+        else:
+            labels = self.network.label_head(dense.maps, masks)
         terms |= label_terms(labels, batch, self.space)
         return terms | choice_terms(labels, batch, self.space) if self.loss.choice else terms
 

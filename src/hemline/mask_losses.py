@@ -22,6 +22,7 @@ Shapes: B batch, C classes, h w a map's size, S segments.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -71,6 +72,16 @@ class Areas(NamedTuple):
 
 
 # -- each class for itself, cell by cell ---------------------------------------------------------------------
+
+
+def rival_logits(logits: Tensor, competing: Sequence[int]) -> Tensor:
+    """(B, 1 + C, h, w) of (B, K, h, w): 0 for nobody, then the logits of the competing classes."""
+    return F.pad(logits[:, list(competing)], (0, 0, 0, 0, 1, 0))
+
+
+def rival_scores(logits: Tensor, competing: Sequence[int]) -> Tensor:
+    """(B, 1 + C, h, w) the softmax over nobody, at logit 0, and each competing class."""
+    return rival_logits(logits, competing).softmax(1)
 
 
 def bce(

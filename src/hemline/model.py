@@ -253,6 +253,8 @@ def _refuse_maps(config: Config, head: str) -> None:
     if of_maps:
         keys, them = " and loss.".join(of_maps), "it" if len(of_maps) == 1 else "them"
         raise ConfigError(f"loss.{keys}: head {head} finds instances and draws no maps of classes; set {them} to 0")
+    if config.teachers:
+        raise ConfigError(f"teachers: head {head} finds instances, and they teach maps of classes; leave them out")
     if config.masks == "exclusive":
         raise ConfigError(f"masks: head {head} finds instances, which may overlap; set it to overlapping")
     if config.mask_threshold != MASK_PROBABILITY:

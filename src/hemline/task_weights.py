@@ -19,6 +19,8 @@ PRESENCE = "presence"
 """Names the term of `losses.presence_term`."""
 INSTANCES = "instances: "
 """Begins the names of the terms of an instance head."""
+TAUGHT_MASKS, TAUGHT_LABELS = "taught masks", "taught labels"
+"""Name the terms of `hemline.distillation`."""
 
 
 TASKS = ("masks", "presence", "instances", "categories", "attributes", "choices")
@@ -80,14 +82,15 @@ def weighted_parts(losses: Mapping[str, Tensor], weights: Loss) -> list[Tensor]:
     auxiliary = {name: loss for name, loss in losses.items() if name.startswith(AUXILIARY)}
     choices = [loss for name, loss in losses.items() if name.startswith(CHOICE)]
     instances = {name: loss for name, loss in losses.items() if name.startswith(INSTANCES)}
-    others = {*of_masks, *auxiliary, *instances, PRESENCE, "category"}
+    others = {*of_masks, *auxiliary, *instances, PRESENCE, TAUGHT_MASKS, TAUGHT_LABELS, "category"}
     groups = [loss for name, loss in losses.items() if name not in others and not name.startswith(CHOICE)]
     return [
         sum((weight * losses[name] for name, weight in of_masks.items()), nothing)
-        + weights.auxiliary * sum((of_masks[name.split()[-1]] * loss for name, loss in auxiliary.items()), nothing),
+        + weights.auxiliary * sum((of_masks[name.split()[-1]] * loss for name, loss in auxiliary.items()), nothing)
+        + weights.taught_masks * losses.get(TAUGHT_MASKS, nothing),
         weights.presence * losses.get(PRESENCE, nothing),
         weights.instances * sum(instances.values(), nothing),
         weights.category * losses["category"],
-        weights.attributes * sum(groups, nothing),
+        weights.attributes * sum(groups, nothing) + weights.taught_labels * losses.get(TAUGHT_LABELS, nothing),
         weights.choice * sum(choices, nothing),
     ]

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hemline import console
 from hemline.environment import cores
-from hemline.task_weights import AUXILIARY, CHOICE, INSTANCES, PRESENCE
+from hemline.task_weights import AUXILIARY, CHOICE, INSTANCES, PRESENCE, TAUGHT_LABELS, TAUGHT_MASKS
 
 if TYPE_CHECKING:
     from hemline.config import Config
@@ -174,20 +174,20 @@ def task_losses(losses: Mapping[str, float], weights: Loss) -> dict[str, float]:
         weights: The recipe's.
     """
     of_masks = weights.of_masks()
+    whole = {name: ("masks", weight) for name, weight in of_masks.items()} | {
+        PRESENCE: ("presence", weights.presence), "category": ("categories", weights.category),
+        TAUGHT_MASKS: ("taught", weights.taught_masks), TAUGHT_LABELS: ("taught", weights.taught_labels),
+    }  # fmt: skip
     tasks: dict[str, float] = {}
     for name, loss in losses.items():
-        if name in of_masks:
-            task, weight = "masks", of_masks[name]
+        if name in whole:
+            task, weight = whole[name]
         elif name.startswith(AUXILIARY):
             task, weight = "auxiliary", weights.auxiliary * of_masks[name.split()[-1]]
         elif name.startswith(INSTANCES):
             task, weight = "instances", weights.instances
         elif name.startswith(CHOICE):
             task, weight = "choices", weights.choice
-        elif name == PRESENCE:
-            task, weight = "presence", weights.presence
-        elif name == "category":
-            task, weight = "categories", weights.category
         else:
             task, weight = "attributes", weights.attributes
         if weight:

@@ -18,6 +18,7 @@ from hemline._reading import path_of
 from hemline.backbone import Backbone
 from hemline.checkpoint import load
 from hemline.config import Config
+from hemline.distillation import open_teachers
 from hemline.errors import ConfigError, LabelError, WeightsError, in_short
 from hemline.heads import HEADS, InstanceHead, Target
 from hemline.instance_model import InstanceNetwork
@@ -50,6 +51,8 @@ def misfits(config: Config, wrong: AbstractSet[str]) -> list[str]:
             backbone = _tried(problems, lambda: make_backbone(config, trunk_weights=False))
         if config.init is not None and "init" not in wrong:
             _tried(problems, lambda: starting_weights(config, {} if backbone is None else _tensors(backbone)))
+        if config.teachers and not wrong & {"labels", "teachers"}:
+            _tried(problems, lambda: open_teachers(config, _space(config), torch.device("cpu")))
         if backbone is None:
             return problems
         if not blocks & {"head", "label_head"}:

@@ -73,7 +73,10 @@ def augment_sample(
         zoom = min(zoom, 1.0)  # nobody knows which of the listed things a crop would cut off
     matrix, window = _view(box, canvas, zoom, settings, generator)
     placed = _warp(sample, matrix, window, canvas)
-    placed = replace(placed, regions=_still_true(sample, placed, abs(float(np.linalg.det(matrix[:, :2])))))
+    if drawn:
+        full = pixels(sample.segments, len(sample.targets)) * abs(float(np.linalg.det(matrix[:, :2])))
+        seen = pixels(placed.segments, len(sample.targets), placed.valid)
+        placed = replace(placed, regions=still_true(sample, full, seen))
     if generator.random() < settings.colour:
         colours = _colour_transform()
         colours.set_random_seed(int(generator.integers(2**31)))
@@ -159,23 +162,25 @@ def _grey_around(photo: NDArray[np.uint8], valid: NDArray[np.uint8]) -> NDArray[
     return np.asarray(filled, np.uint8)
 
 
-def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region]:
-    """The regions that are left in view, and what the photo then shows."""
-    if len(before.targets) <= 1:
-        return before.regions
-    num = len(before.targets)
-    full = _pixels(before.segments, num) * area_scale
-    assert after.valid is not None
-    seen = _pixels(after.segments, num)
-    seen[0] -= np.count_nonzero(after.valid == 0)         # padding is numbered 0
-    in_view = (full == 0) | ((seen >= MIN_CELLS) & (seen >= IN_VIEW * full))
+def still_true(
+    before: Sample, full: NDArray[np.float64], seen: NDArray[np.float64], share: float = IN_VIEW
+) -> list[Region]:
+    """The regions that are left in view, and what the photo then shows.
+
+    Args:
+        before: A sample on which something is drawn.
+        full: (S,) pixels that each segment had, at the scale at which it is seen now.
+        seen: (S,) pixels that are left of it.
+        share: Share of a segment that must be left for its labels to stay true of the photo.
+    """
+    in_view = (full == 0) | ((seen >= MIN_CELLS) & (seen >= share * full))
     whole = (seen >= WHOLE_VIEW * full).all()
     gone = (seen == 0) & (full > 0)
     parts = [region for region in before.regions if region.drawn]
 
     def in_sight(region: Region) -> bool:
         own = list(region.segments)
-        return bool(seen[own].sum() >= max(MIN_CELLS, IN_VIEW * full[own].sum()))
+        return bool(seen[own].sum() >= max(MIN_CELLS, share * full[own].sum()))
 
     regions = []
     for region in before.regions:
@@ -194,9 +199,19 @@ def _still_true(before: Sample, after: Sample, area_scale: float) -> list[Region
     return regions
 
 
-def _pixels(segments: Segments, num: int) -> NDArray[np.float64]:
-    """(S,) pixels of each segment; np.bincount would first make a map of eight times the size."""
-    return cv2.calcHist([segments], [0], None, [num], [0, num]).ravel().astype(np.float64)
+def pixels(segments: Segments, num: int, where: NDArray[np.uint8] | None = None) -> NDArray[np.float64]:
+    """(S,) pixels of each segment, of those where `where` (H, W) is not 0."""
+    # np.bincount would first make a map of eight times the size
+    return cv2.calcHist([segments], [0], where, [num], [0, num]).ravel().astype(np.float64)
+
+
+def on_segments(chosen: NDArray[np.bool_], segments: Segments) -> NDArray[np.uint8]:
+    """(H, W) 1 on the segments chosen (S,), 0 elsewhere."""
+    if segments.dtype != np.uint8:
+        return chosen.astype(np.uint8)[segments]
+    table = np.zeros(256, np.uint8)
+    table[: len(chosen)] = chosen
+    return np.asarray(cv2.LUT(segments, table), np.uint8)  # many times quicker than numpy
 
 
 @cache

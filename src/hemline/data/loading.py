@@ -24,7 +24,9 @@ from hemline.config import Config
 from hemline.data import Dataset, build_dataset, published_sides, split_indices
 from hemline.data.augment import augment_sample, place_sample
 from hemline.data.instance_truth import separate
+from hemline.data.mix import mix_sample
 from hemline.data.pseudo import WithPseudoMasks
+from hemline.data.recolour import recolour_sample
 from hemline.data.sample import Batch, Sample, collate
 from hemline.data.stratify import HELD_OUT, fingerprint, held_out_groups
 from hemline.data.subset import at_most, photos_of_classes
@@ -35,6 +37,8 @@ LEAST_PART = 1e-3
 """Share of the photo that a connected part of a class covers, to be learnt as a thing."""
 CANVAS = zlib.crc32(b"canvas")
 """Part of the seed of what chooses canvases, so that it chooses nothing else alike."""
+MIXING = zlib.crc32(b"mixing")
+"""Part of the seed of what mixes photos and repaints them, so that each is seen from where it is without."""
 
 
 class Source(NamedTuple):
@@ -46,6 +50,8 @@ class Source(NamedTuple):
     """How often each of these photos is drawn an epoch, on average."""
     held_out: Sequence[int] = ()
     """Which of its photos validate."""
+    num_categories: int = 0
+    """Mask classes below it are garments, the others are hair, skin and the like; 0: nobody says so."""
 
     def side(self, name: str) -> list[int]:
         """Its photos of one side: `train` and `validation` as this run takes them, `test` as published, `all`."""
@@ -63,6 +69,8 @@ class Item(NamedTuple):
     photo: int
     canvas: tuple[int, int] | None = None
     """Its height and width, where the recipe mixes several; None: the recipe's one."""
+    second: Item | None = None
+    """The next photo of the epoch, of which something may be pasted onto this one; None: none is there."""
 
 
 def open_sources(
@@ -100,7 +108,7 @@ def open_sources(
             draws *= repeat_factors([dataset.photo_labels(i) for i in indices], config.repeat)
         if data.pseudo is not None:
             dataset = WithPseudoMasks(dataset, path_of(data.pseudo), space, indices)
-        sources.append(Source(dataset, indices, draws, validating))
+        sources.append(Source(dataset, indices, draws, validating, len(space.categories)))
         if indices and round(float(draws.sum())) == 0:
             problems.append(f"data.{i}.weight: {data.weight:g} of {len(indices)} photos is none an epoch; raise it")
     if problems:
@@ -239,7 +247,8 @@ class EpochSampler(Sampler[list[Item]]):
             times = np.diff(until, prepend=np.floor(offset)).astype(int)
             drawn += [(number, source.indices[i]) for i in np.repeat(np.arange(len(times)), times)]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(drawn))
-        return [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
+        items = [Item((self.seed, self.epoch, position), *drawn[i]) for position, i in enumerate(order)]
+        return [item._replace(second=second) for item, second in zip(items, items[1:] + items[:1], strict=True)]
 
     def _canvas(self, step: int) -> tuple[int, int]:
         """That of all photos of a step, whichever process or piece reads them."""
@@ -265,23 +274,56 @@ class TrainingSet(torch.utils.data.Dataset[Sample | HemlineError]):
         self.one_by_one = one_by_one
         self.canvas = config.canvas
         self.augment = config.augment
+        self.mixes = max(self.augment.repaint, self.augment.paste, self.augment.backdrop, self.augment.erase) > 0
 
     def __getitem__(self, item: Item) -> Sample | HemlineError:
-        dataset = self.sources[item.source].dataset
+        return self.__getitems__([item])[0]
+
+    def __getitems__(self, items: Sequence[Item]) -> list[Sample | HemlineError]:
+        """The samples of a batch. One that is mixed with another of it is not read twice."""
+        seen: dict[Item, Sample] = {}
+        return [self._sample(item, seen) for item in items]
+
+    def _sample(self, item: Item, seen: dict[Item, Sample]) -> Sample | HemlineError:
         try:
-            sample = dataset[item.photo]
-            if not self.varied:
-                return place_sample(sample, self.canvas)
-            salt = zlib.crc32(sample.key.encode())
-            generator = np.random.default_rng((*item.seed, salt))
-            placed = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
-            return separate(placed, LEAST_PART) if self.one_by_one else placed
+            placed = self._placed(item, seen)
+            if self.varied and self.mixes:
+                generator = np.random.default_rng((*item.seed, MIXING))
+                if item.second is not None:
+                    second = item.second._replace(canvas=item.canvas)
+                    placed = mix_sample(placed, lambda: self._placed(second, seen), self.augment, generator)
+                num_categories = self.sources[item.source].num_categories
+                placed = recolour_sample(placed, self.augment, num_categories, generator)
+            return separate(placed, LEAST_PART) if self.one_by_one and self.varied else placed
         except HemlineError as error:
             return error  # raised here, in a worker, its one sentence would come wrapped in the worker's traceback
         except MemoryError:
             raise
-        except Exception as error:  # of a dataset's code: whatever it is, the photo and the line are what helps
-            return DataError(f"{type(dataset).__name__}, photo {dataset.keys[item.photo]}: {_where(error)}")
+        except Exception as error:
+            return self._with_photo(item, error)
+
+    def _placed(self, item: Item, seen: dict[Item, Sample]) -> Sample:
+        """A photo alone, on its canvas."""
+        known = item._replace(second=None)
+        if known not in seen:
+            try:
+                sample = self.sources[item.source].dataset[item.photo]
+                if self.varied:
+                    salt = zlib.crc32(sample.key.encode())
+                    generator = np.random.default_rng((*item.seed, salt))
+                    seen[known] = augment_sample(sample, item.canvas or self.canvas, self.augment, generator)
+                else:
+                    seen[known] = place_sample(sample, self.canvas)
+            except (HemlineError, MemoryError):
+                raise
+            except Exception as error:
+                raise self._with_photo(item, error) from error
+        return seen[known]
+
+    def _with_photo(self, item: Item, error: Exception) -> DataError:
+        """An error of a dataset's code: whatever it is, the photo and the line are what helps."""
+        dataset = self.sources[item.source].dataset
+        return DataError(f"{type(dataset).__name__}, photo {dataset.keys[item.photo]}: {_where(error)}")
 
 
 def batches(loader: DataLoader[Batch | HemlineError]) -> Iterator[Batch]:
