@@ -112,8 +112,11 @@ def test_what_is_no_precision_is_refused(precision: float) -> None:
 
 
 def test_weights_without_curves_say_how_to_get_them() -> None:
-    with pytest.raises(ConfigError, match="hemline calibrate"):
-        Tagger(Oracle(), metadata(), precision=0.9)
+    weights = sure_weights()
+    assert weights.scores
+    for scores in (None, weights.scores.without_curves()):
+        with pytest.raises(ConfigError, match="hemline calibrate"):
+            Tagger(Oracle(), metadata(scores=scores), precision=0.9)
 
 
 # -- answers ---------------------------------------------------------------------------------------------------

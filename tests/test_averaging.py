@@ -8,6 +8,7 @@ import torch
 from hemline.averaging import average
 from hemline.checkpoint import load, save
 from hemline.errors import WeightsError
+from tests.lines import as_said, curve
 from tests.toy import SPACE, metadata
 
 
@@ -18,7 +19,8 @@ def files(tmp_path):
     for number, name in ((1.0, "one"), (5.0, "five")):
         state = {"w": torch.full((2, 3), number), "b": torch.tensor([number]), "steps": torch.tensor(int(number))}
         paths.append(tmp_path / f"{name}.safetensors")
-        save(paths[-1], state, metadata(name=name, metrics={"mean_iou": 0.5}))
+        scores = as_said(SPACE, photo={"coat": curve((0.5, 0.9, 0.9))})
+        save(paths[-1], state, metadata(name=name, metrics={"mean_iou": 0.5}, scores=scores))
     return paths
 
 
@@ -30,6 +32,7 @@ def test_the_mean_by_hand(files, tmp_path):
     assert state["steps"].item() == 1
     assert about.name == "five"                          # has the largest share
     assert about.metrics == {}                           # nobody has measured the mean
+    assert about.scores == as_said(SPACE)                # whose curves are unknown
     average(files, [2, 2], tmp_path / "mean.safetensors")
     assert load(tmp_path / "mean.safetensors")[1].name == "one"
 

@@ -39,19 +39,10 @@ SCHEMA = json.loads(files("hemline").joinpath("result.schema.json").read_text(en
 @pytest.fixture(autouse=True)
 def _colour_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(
-        weights: object = None,
-        *,
-        runtime: str,
-        device: str,
-        dtype: str,
-        flip: bool,
-        min_score: float | None,
-        instances: bool,
-        vocabulary: str | None,
-        precision: float | None,
-    ) -> Tagger:
+        weights: object = None, *, runtime: str, device: str, dtype: str, flip: bool, min_score: float | None,
+        instances: bool, vocabulary: str | None, precision: None,
+    ) -> Tagger:  # fmt: skip
         tagger = primary.colour_tagger()
-        assert precision is None
         return Tagger(tagger.runtime, tagger.metadata, flip=flip, min_score=min_score, instances=instances)
 
     monkeypatch.setattr(Tagger, "load", load)

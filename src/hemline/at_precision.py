@@ -40,7 +40,7 @@ def at_precision(metadata: Metadata, precision: float) -> tuple[Metadata, Silent
     """
     check_precision(precision)
     scores, space = metadata.scores, metadata.labels
-    if scores is None:
+    if scores is None or not scores.curves:
         raise ConfigError(
             f"precision: weights {metadata.name} hold no precision-recall curves; add them with `hemline calibrate "
             "WEIGHTS --data NAME=PATH --out FILE`, by photos that they were not trained on"

@@ -52,4 +52,5 @@ def average(weights: Sequence[str | Path], shares: Sequence[float], out: str | P
         for name, tensor in first.items()
     }  # fmt: skip
     chosen = parts[shares.index(max(shares))][1]
-    save(out, mean, replace(chosen, metrics={}))
+    lines = None if chosen.scores is None else chosen.scores.without_curves()    # which nobody has measured
+    save(out, mean, replace(chosen, metrics={}, scores=lines))

@@ -103,6 +103,15 @@ class Scores:
         odds = slope * float(np.log(own) - np.log1p(-own)) + of_label * label + intercept
         return float(0.5 + 0.5 * np.tanh(0.5 * odds))
 
+    @property
+    def curves(self) -> bool:
+        """Whether any label has a curve."""
+        return any(use.curves for _, use in self._uses())
+
+    def without_curves(self) -> Scores:
+        """The same without what was measured."""
+        return Scores(*(replace(use, curves={}) for _, use in self._uses()))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
