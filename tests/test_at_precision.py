@@ -128,7 +128,7 @@ def answer(about: Metadata, rows: dict[str, Any], precision: float | None = None
 
 
 def test_a_precision_silences_what_cannot_reach_it() -> None:
-    """Coat and shoe are drawn at 0.98, sure in logits; the coat is striped, winter it is by the photo's label."""
+    """Coat and shoe are drawn at 0.95, sure in logits; the coat is striped, winter it is by the photo's label."""
     said: dict[str, Any] = {"photo": [3, 3, -9, 3, 3, 3], "coat": [0, 0, 0, 3, 2, 3], "shoe": [0, 0, 0, 0, 0, 3]}
     _, usual = answer(sure_weights(), said)
     assert {g.category: {x.label for x in g.attributes} for g in usual.garments} == {
@@ -142,15 +142,19 @@ def test_a_precision_silences_what_cannot_reach_it() -> None:
     assert [g.attributes for g in low.garments] == [[]], "0.57 is below 0.6"
 
 
-def test_a_garment_below_its_threshold_may_be_known_by_its_label_alone() -> None:
-    """Drawn at 0.98 and half right by its line, the coat is not answered by its mask."""
+def test_at_a_precision_no_garment_is_known_by_its_label_alone() -> None:
+    """Drawn at 0.95 and half right by its line, the coat is not answered, though the photo's label is sure of it."""
     weights = sure_weights()
     assert weights.scores
     shy = replace(weights.scores, masks=replace(weights.scores.masks, weights=((0.1, 0.0, 0.0),) * 3))
-    _, sure = answer(sure_weights(scores=shy), {"photo": [3, -9, -9, 0, 0, 0]}, 0.95)
-    assert [(g.category, g.found_by) for g in sure.garments] == [("coat", "label")]
-    _, none = answer(sure_weights(scores=shy), {"photo": [0.3, -9, -9, 0, 0, 0]}, 0.95)
-    assert none.garments == []
+    said = {"photo": [9, -9, -9, 0, 0, 0]}
+    _, sure = answer(sure_weights(scores=shy), said, 0.95)
+    assert sure.garments == []
+    assert [x.label for x in sure.labels if x.group == "category"] == []
+    coat = next(g for g in answer(sure_weights(scores=shy), said)[1].garments if g.category == "coat")
+    assert coat.score == pytest.approx(1 / (1 + np.exp(-0.1 * np.log(0.95 / 0.05))), abs=0.02)
+    blind = Tagger(Oracle(lambda _: logits(**said), blind=(COAT,)), sure_weights())(coat_and_shoe(10).photo)
+    assert ("coat", "label") in {(g.category, g.found_by) for g in blind.garments}, "without a precision it is"
 
 
 def test_scores_are_turned_once_each_by_its_own_line() -> None:

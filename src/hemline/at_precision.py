@@ -29,7 +29,8 @@ class Silent(NamedTuple):
 def at_precision(metadata: Metadata, precision: float) -> tuple[Metadata, Silent]:
     """The metadata with the lowest thresholds that promise the precision (`Curve.threshold`), and what stays silent.
 
-    What the weights never answer is not answered here either.
+    What the weights never answer is not answered here either, and no garment is that the photo's label alone names:
+    where a label is sure and no mask is found, it is often wrong, whatever its curve over all photos.
 
     Args:
         metadata: Of weights with curves.
@@ -50,7 +51,7 @@ def at_precision(metadata: Metadata, precision: float) -> tuple[Metadata, Silent
     masks = _Chosen(things[:count], scores.masks, metadata.garment_thresholds or (0.0,) * count, precision)
     garments = _Chosen(things[count:], scores.garments, metadata.label_thresholds[count:], precision)
     photo = _Chosen(things, scores.photo, metadata.of_photo, precision)
-    said = masks.said | garments.said | photo.said
+    said = masks.said | garments.said | (photo.said - {c.name for c in space.categories})
     silent = {*masks.silent, *garments.silent, *photo.silent} - said
     names = tuple(thing.name for thing in things if thing.name in silent)
     changed = replace(

@@ -47,7 +47,8 @@ class Metadata:
     photo_thresholds: tuple[float, ...] = ()
     """(L,) probabilities above which a label is reported of the whole photo; `label_thresholds` where empty."""
     garment_thresholds: tuple[float, ...] = ()
-    """(C,) probabilities above which a garment that was found by its mask is reported; none where empty."""
+    """(C,) probabilities above which a garment that was found by its mask is reported, and none by the photo's label
+    alone; where empty, all are."""
     scores: Scores | None = None
     """What makes scores probabilities; None leaves them as the network says them."""
     pairs: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -340,11 +340,8 @@ def _compose(
     space, scores = metadata.labels, metadata.scores
     if scores is not None:
         drawn = [
-            one._replace(
-                score=scores.of_mask(one.category, one.score, float(of_photo[one.category])),
-                labels=scores.of_garment(one.labels),
-            )
-            for one in drawn
+            one._replace(score=scores.of_mask(k, one.score, float(of_photo[k])), labels=scores.of_garment(one.labels))
+            for one, k in ((one, one.category) for one in drawn)
         ]
         of_photo = scores.of_photo(of_photo)
     if metadata.garment_thresholds:
@@ -356,7 +353,8 @@ def _compose(
         category = space.categories[one.category]
         said = attributes_said(space, one.labels, of_garment, {category.name}, least)
         garments.append(_garment(category, one.score, one.mask, "mask", read.size, said, one.embedding))
-    for category in (c for c in space.categories if c.shown and c.index not in there):
+    by_label = () if metadata.garment_thresholds else space.categories
+    for category in (c for c in by_label if c.shown and c.index not in there):
         k = category.index
         if of_photo[k] > thresholds[k] and not outdone(space, category, of_photo - thresholds, there):
             garments.append(_garment(category, float(sigmoid(of_photo[k])), guess(k), "label", read.size, []))
