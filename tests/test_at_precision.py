@@ -147,7 +147,7 @@ def test_at_a_precision_no_garment_is_known_by_its_label_alone() -> None:
     weights = sure_weights()
     assert weights.scores
     shy = replace(weights.scores, masks=replace(weights.scores.masks, weights=((0.1, 0.0, 0.0),) * 3))
-    said = {"photo": [9, -9, -9, 0, 0, 0]}
+    said: dict[str, Any] = {"photo": [9, -9, -9, 0, 0, 0]}
     _, sure = answer(sure_weights(scores=shy), said, 0.95)
     assert sure.garments == []
     assert [x.label for x in sure.labels if x.group == "category"] == []
