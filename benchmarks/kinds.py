@@ -1,7 +1,8 @@
 """How weights do on other kinds of photos: dark, tiny, cropped, turned, several people, laid flat ...
 
-    uv run benchmarks/kinds.py default --data ccp=CCP --data clothing_attributes=ST --data clothing_dataset=CD --out kinds
-    uv run benchmarks/kinds.py WEIGHTS ... --limit 40          at most so many photos of each set
+    uv run benchmarks/kinds.py WEIGHTS --data ccp=PATH --data clothing_attributes=PATH --data clothing_dataset=PATH \
+        --out DIR                              WEIGHTS may be `default`
+    ... --limit 40                             at most so many photos of each set
 
 Two things, of validation photos alone:
 
@@ -67,10 +68,10 @@ TOP = """\
 # Other kinds of photos
 
 Weights `{weights}`; validation photos alone: {photos}.
-Seeded changes (`benchmarks/changes.py`); in brackets the 95 % bootstrap interval over photos. A difference is from the answer to the same photos unchanged, moved as the photo was,
-on the same true pixels: 0 is as good as unchanged. Mean IoU is over the classes of the protocol that occur; `in 15
-photos` over those that the truth shows in {frequent} photos or more. Named: F1 of the garments' names in the answer
-against those drawn.
+Seeded changes (`benchmarks/changes.py`); in brackets the 95 % bootstrap interval over photos. A difference is from the
+answer to the same photos unchanged, moved as the photo was, on the same true pixels: 0 is as good as unchanged. Mean
+IoU is over the classes of the protocol that occur; `in 15 photos` over those that the truth shows in {frequent} photos
+or more. Named: F1 of the garments' names in the answer against those drawn.
 """
 MASK_HEADS = (
     "kind", "photos", "mean IoU", "difference", "in 15 photos", "difference", "pixel accuracy", "named", "difference",
@@ -117,20 +118,34 @@ class Counted:
         self.named.append(rows)
 
     def add_labels(
-        self, name: str, words: Sequence[int], sample: Sample, before: MapsAnswer, after: MapsAnswer, shot: Shot
+        self,
+        name: str,
+        words: Sequence[int],
+        sample: Sample,
+        before: tuple[MapsAnswer, list[str]],
+        after: MapsAnswer,
+        shot: Shot,
     ) -> None:
-        """Count a photo whose labels are known: of set `name`, whose words are the channels `words`."""
+        """Count a photo whose labels are known.
+
+        Args:
+            name: Its set.
+            words: The channels of the words that the protocol scores.
+            sample: The photo.
+            before: The answer to it, and the names of its garments.
+            after: The answer to the shot.
+            shot: The photo changed.
+        """
         region = next(r for r in sample.regions if r.segments == WHOLE_PHOTO and not r.doubt)
         rows = self.labels.setdefault(name, [])
         channels = list(words)
-        scores = [said.photo[channels].astype(np.float64) for said in (before, after)]
+        scores = [said.photo[channels].astype(np.float64) for said in (before[0], after)]
         rows.append((scores[0], scores[1], region.labels[channels]))
         space = after.metadata.labels
         if space.teach[name].get("single_item"):
             allowed = np.any([region.labels == 1, *region.one_of], axis=0)
             right = {c.name for c in space.categories if allowed[c.index]}
-            both = names_of(before, Shot(sample.photo, shot.maps, shot.unknown)), names_of(after, shot)
-            self.largest.append((*both, right))
+            self.largest.append((before[1], names_of(after, shot), right))
 
     def mask_row(self) -> list[str]:
         """The cells of the photos with true maps; none where there are no such photos."""
@@ -257,19 +272,20 @@ def count(lent: Opened, indices: dict[str, list[int]], seed: int) -> dict[str, C
             sample = lent.sets[name].dataset[index]
             (plain,) = answers(lent, [sample.photo])
             shot = shot_of(sample, plain, space, mapped=name == "ccp")
+            named = names_of(plain, shot)
             kinds = [kind for kind in CHANGES if name == "ccp" or kind not in CROPS]
             shots = {kind: changed(kind, shot, sample.key, seed) for kind in kinds}
             said = dict(zip(kinds, answers(lent, [shots[kind].photo for kind in kinds]), strict=True))
             for kind in kinds:
                 if name == "ccp":
-                    counted[kind].add_masks(shots[kind], names_of(plain, shot), said[kind], kind in CROPS)
+                    counted[kind].add_masks(shots[kind], named, said[kind], kind in CROPS)
                 else:
-                    counted[kind].add_labels(name, words, sample, plain, said[kind], shots[kind])
+                    counted[kind].add_labels(name, words, sample, (plain, named), said[kind], shots[kind])
             if name == "ccp" and number % 2 == 0 and before is not None:
                 two = beside(before[0], shot)
                 (of_both,) = answers(lent, [two.photo])
-                counted[BESIDE].add_masks(two, before[1] + names_of(plain, shot), of_both)
-            before = shot, names_of(plain, shot)
+                counted[BESIDE].add_masks(two, before[1] + named, of_both)
+            before = shot, named
             if number % 20 == 0 or number == len(chosen):
                 print(f"  {name}: {number} of {len(chosen)} photos", file=sys.stderr, flush=True)
     return counted
@@ -300,7 +316,7 @@ def sheets(lent: Opened, out: Path) -> Iterator[str]:
     there = {part.dataset.keys[i]: (part.dataset, i) for part in lent.sets.values() for i in part.indices}
     yield "## Real photos of a kind, picked by eye"
     yield ""
-    yield "None is black-and-white, and none shows one person from behind. Those that the weights trained on are left out."
+    yield "None is black-and-white, and none shows one person from behind. What the weights trained on is left out."
     yield ""
     yield "| kind | photos | with a garment | garments a photo | sheet |"
     yield "|---|--:|--:|--:|---|"
