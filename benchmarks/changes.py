@@ -31,7 +31,7 @@ MARGIN = 0.05
 HEAD = 0.3
 """Of the figure's height: head and shoulders."""
 SMALL = 3
-"""The photo is so many times smaller where there is much background."""
+"""The photo is so many times smaller where there is most background."""
 
 
 class Shot(NamedTuple):
@@ -139,34 +139,42 @@ def cropped(first: float, last: float) -> Change:
     return crop
 
 
+def wide(shot: Shot, rng: np.random.Generator) -> Shot:
+    """As high as it was, on a canvas twice as wide of the street beside it (`street`)."""
+    return _placed(shot, street(shot.photo), rng)
+
+
+def far(shot: Shot, rng: np.random.Generator) -> Shot:
+    """At a `SMALL`th of its size on such a canvas."""
+    return _placed(resized(shot, max(1, round(len(shot.photo) / SMALL))), street(shot.photo), rng)
+
+
 def far_plain(shot: Shot, rng: np.random.Generator) -> Shot:
-    """Small on a wide canvas of the median colour of the photo's own border."""
+    """At a `SMALL`th of its size on a canvas twice as wide, of the median colour of its own border."""
     border = np.concatenate([shot.photo[0], shot.photo[-1], shot.photo[:, 0], shot.photo[:, -1]])
     canvas = np.empty((shot.photo.shape[0], 2 * shot.photo.shape[1], 3), np.uint8)
     canvas[:] = np.median(border, axis=0).astype(np.uint8)
-    return _far(shot, canvas, rng)
+    return _placed(resized(shot, max(1, round(len(canvas) / SMALL))), canvas, rng)
 
 
-def far_street(shot: Shot, rng: np.random.Generator) -> Shot:
-    """Small on a wide canvas of what the photo shows at its sides: its outer eighths, each stretched over a half."""
-    height, width = shot.photo.shape[:2]
+def street(photo: Pixels) -> Pixels:
+    """A canvas as high as a photo and twice as wide: the photo's outer eighths, each stretched over a half."""
+    height, width = photo.shape[:2]
     eighth = max(1, width // 8)
     halves = [
         cv2.resize(np.ascontiguousarray(side), (width, height), interpolation=cv2.INTER_LINEAR)
-        for side in (shot.photo[:, :eighth], shot.photo[:, -eighth:])
+        for side in (photo[:, :eighth], photo[:, -eighth:])
     ]
-    return _far(shot, np.asarray(np.concatenate(halves, axis=1), np.uint8), rng)
+    return np.asarray(np.concatenate(halves, axis=1), np.uint8)
 
 
-def _far(shot: Shot, canvas: Pixels, rng: np.random.Generator) -> Shot:
-    """The shot at a `SMALL`th of its size somewhere on a canvas (H, 2 * W, 3)."""
-    height, width = canvas.shape[:2]
-    small = resized(shot, max(1, round(height / SMALL)))
-    high, wide = small.photo.shape[:2]
-    top, left = int(rng.integers(height - high + 1)), int(rng.integers(max(1, width - wide + 1)))
+def _placed(shot: Shot, canvas: Pixels, rng: np.random.Generator) -> Shot:
+    """A shot somewhere on a canvas that is no smaller."""
+    high, wide = shot.photo.shape[:2]
+    top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(canvas.shape, (high, wide), strict=False))
     place = slice(top, top + high), slice(left, left + wide)
-    maps = np.full((len(shot.maps), height, width), BACKGROUND, np.uint8)
-    canvas[place], maps[:, place[0], place[1]] = small.photo, small.maps
+    maps = np.full((len(shot.maps), *canvas.shape[:2]), BACKGROUND, np.uint8)
+    canvas[place], maps[:, place[0], place[1]] = shot.photo, shot.maps
     return shot._replace(photo=canvas, maps=maps)
 
 
@@ -190,8 +198,9 @@ CHANGES: Mapping[str, Change | None] = {
     "blurred by motion": motion,
     "strong JPEG": jpeg,
     "turned by 90 degrees": turned,
-    "small on a plain ground": far_plain,
-    "small on a street": far_street,
+    "on a wide canvas": wide,
+    "a third of it, on a wide canvas": far,
+    "a third of it, on a plain ground": far_plain,
     "upper half": cropped(0, 0.5),
     "lower half": cropped(0.5, 1),
     "head and shoulders": cropped(0, HEAD),

@@ -111,7 +111,7 @@ def test_crops_follow_the_figure(scripts):
         assert (after.maps[0] == truth[rows[0] : rows[1], 24:55]).all(), kind
 
 
-@pytest.mark.parametrize("kind", ["small on a plain ground", "small on a street"])
+@pytest.mark.parametrize("kind", ["a third of it, on a plain ground", "a third of it, on a wide canvas"])
 def test_a_small_photo_lies_where_its_map_lies(scripts, kind):
     truth = np.full((90, 60), 9, np.uint8)
     truth[30:60, 21:39] = 120
@@ -127,6 +127,15 @@ def test_a_small_photo_lies_where_its_map_lies(scripts, kind):
         assert (after.photo[after.maps[0] != 120] == 9).all()
         tops.add(ys.min())
     assert len(tops) > 1
+
+
+def test_a_wide_canvas_holds_the_photo_as_it_is(scripts):
+    shot = shot_of(scripts, random_truth())
+    after = scripts.changes.CHANGES["on a wide canvas"](shot, rng())
+    assert after.photo.shape == (40, 60, 3)
+    (left,) = {x for x in range(31) if (after.photo[:, x : x + 30] == shot.photo).all()}
+    assert (after.maps[:, :, left : left + 30] == shot.maps).all()
+    assert after.maps.sum(dtype=int) == shot.maps.sum(dtype=int)
 
 
 @pytest.mark.parametrize("height", [64, 128])
