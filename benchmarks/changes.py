@@ -61,7 +61,8 @@ def dark(shot: Shot, rng: np.random.Generator) -> Shot:
 
 def gray(shot: Shot, rng: np.random.Generator) -> Shot:
     """Black and white: BT.601 luma in all three channels."""
-    return shot._replace(photo=cv2.cvtColor(cv2.cvtColor(shot.photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+    luma = np.asarray(cv2.cvtColor(shot.photo, cv2.COLOR_RGB2GRAY), np.uint8)
+    return shot._replace(photo=np.repeat(luma[..., None], 3, axis=2))
 
 
 def motion(shot: Shot, rng: np.random.Generator) -> Shot:
@@ -79,7 +80,7 @@ def motion(shot: Shot, rng: np.random.Generator) -> Shot:
 def jpeg(shot: Shot, rng: np.random.Generator) -> Shot:
     """Written as a JPEG of low quality and read again."""
     _, content = cv2.imencode(".jpg", shot.photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return shot._replace(photo=np.ascontiguousarray(cv2.imdecode(content, cv2.IMREAD_COLOR)[..., ::-1]))
+    return shot._replace(photo=np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), np.uint8)[..., ::-1].copy())
 
 
 # -- geometry: maps move alike ------------------------------------------------------------------------------------

@@ -76,8 +76,8 @@ class Chosen(NamedTuple):
 
     name: str
     """The set."""
-    index: int
-    """The photo's position there."""
+    photo: int
+    """Its position there."""
     category: Category
     """What the dataset says that it is."""
 
@@ -97,7 +97,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     cells, rows = [], []
     for number, one in enumerate(chosen, start=1):
-        sample = lent.sets[one.name].dataset[one.index]
+        sample = lent.sets[one.name].dataset[one.photo]
         read = lent.tagger.read(sample.photo, name=sample.key)
         result = lent.tagger.result(read, lent.tagger.infer([read])[0])
         garment = answer_of(result, sample, one.category)

@@ -127,10 +127,10 @@ def table(rows: dict[str, Rows], space: LabelSpace) -> Iterator[str]:
         if any(pair is not None for pair in pairs):
             yield _line(f"**mean of {sum(pair is not None for pair in pairs)}**", name, "", "", "", pair=mean)
     if len(told) > 1:                                    # a label of two sets counts twice; photos of all are drawn
-        sides = (_diagonal([np.stack(side)[:, attributes] for side in sides], 0.0) for sides in (
+        first, second = (_diagonal([np.stack(side)[:, attributes] for side in sides], 0.0) for sides in (
             [each.photo for each in told.values()], [each.garment for each in told.values()]
         ))  # fmt: skip
-        pairs, mean = paired_precision(*sides, _diagonal(blocks, UNKNOWN).astype(np.int8))
+        pairs, mean = paired_precision(first, second, _diagonal(blocks, UNKNOWN).astype(np.int8))
         yield _line(f"**mean of {sum(pair is not None for pair in pairs)}**", "all", "", "", "", pair=mean)
 
 
