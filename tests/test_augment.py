@@ -84,11 +84,15 @@ def test_a_single_item_is_never_seen_from_near():
     """The upper half of a dress is a top: what is drawn alone on its photo is shown whole."""
     near = Augment(flip=0, crop=1, scale=(1, 1), rotate=0, colour=0)
     sample = figure()
-    alone = Sample(sample.photo, (sample.segments == SHIRT).astype(np.uint8), sample.targets[:2], sample.regions[:1])
-    still = place_sample(alone, (96, 64))
-    for seed in range(20):
-        seen = augment_sample(alone, (96, 64), near, np.random.default_rng(seed))
-        assert int(seen.segments.sum()) == pytest.approx(int(still.segments.sum()), rel=0.05)
+    item = (sample.segments == SHIRT).astype(np.uint8)
+    alone = Sample(sample.photo, item, sample.targets[:2], sample.regions[:1])
+    targets = np.stack([sample.targets[0], np.full(3, -1, np.int8), sample.targets[1]])     # a pseudo-mask: 1 is unsure
+    unsure = Sample(sample.photo, 2 * item, targets, sample.regions[:1])
+    for one in (alone, unsure):
+        still = place_sample(one, (96, 64))
+        for seed in range(20):
+            seen = augment_sample(one, (96, 64), near, np.random.default_rng(seed))
+            assert int(seen.segments.sum()) == pytest.approx(int(still.segments.sum()), rel=0.05)
 
 
 def test_more_segments_than_a_byte_holds_keep_their_numbers():

@@ -23,7 +23,7 @@ from hemline.config import Config
 from hemline.errors import ConfigError, WeightsError
 from hemline.labels import LabelSpace
 from hemline.mask_losses import Term, rival_logits, rival_scores
-from hemline.model import Network
+from hemline.model import Network, compile_parts
 from hemline.runtime import weights_file
 
 
@@ -86,7 +86,10 @@ def open_teachers(config: Config, space: LabelSpace, device: torch.device) -> Te
             raise ConfigError(f"teachers: {name} answers in words of {theirs.name}, with others than {ours.name}")
         if network.exclusive != (config.masks == "exclusive"):
             raise ConfigError(f"teachers: the masks of {name} are not {config.masks}, as the recipe's are")
-        networks.append(network.to(device).to(memory_format=torch.channels_last))
+        network.to(device).to(memory_format=torch.channels_last)
+        if config.torchcompile:
+            compile_parts(network, device)
+        networks.append(network)
     return Teachers(networks)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemline.config import Augment
-from hemline.data.sample import UNKNOWN, WHOLE_PHOTO, Region, Sample, Segments
+from hemline.data.sample import EITHER, UNKNOWN, WHOLE_PHOTO, Region, Sample, Segments
 from hemline.photo import place
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def augment_sample(
         generator: The only source of randomness.
     """
     drawn = len(sample.targets) > 1
-    figure = len(sample.targets) > 2        # one thing alone is no figure: half of it would be another thing
-    near = figure and generator.random() < settings.crop
+    near = _is_figure(sample) and generator.random() < settings.crop
     box = _near_box(sample.segments, generator) if near else (0, 0, *sample.segments.shape[::-1])
     zoom = float(np.exp(generator.uniform(*np.log(settings.scale))))
     if not drawn:
@@ -84,6 +83,12 @@ def augment_sample(
         assert placed.valid is not None
         placed = replace(placed, photo=_grey_around(photo, placed.valid))
     return placed
+
+
+def _is_figure(sample: Sample) -> bool:
+    """Whether more than one thing is drawn: half of one thing alone would be another thing."""
+    things = (sample.targets[1:] == 1) | (sample.targets[1:] == EITHER)
+    return bool(things.any(1).sum() > 1)
 
 
 def _near_box(segments: Segments, generator: np.random.Generator) -> tuple[int, int, int, int]:
