@@ -43,7 +43,7 @@ from hemline.runtime import weights_file
 
 Maps = NDArray[np.float32]
 CANVASES = ((480, 320), (576, 384))
-STEP = 2
+STEP = 4
 """Pixels of which one is looked at along each side where offsets are fitted."""
 
 
