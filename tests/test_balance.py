@@ -223,9 +223,9 @@ def test_a_run_says_the_weights_that_it_trains_by(tiny_config, tmp_path, monkeyp
     given, told = [], []
 
     class Noted(JointLoss):
-        def __init__(self, network, space, loss, class_weights, positive_weights):
+        def __init__(self, network, space, loss, class_weights, positive_weights, teachers):
             given.extend([class_weights, positive_weights])
-            super().__init__(network, space, loss, class_weights, positive_weights)
+            super().__init__(network, space, loss, class_weights, positive_weights, teachers)
 
     class Watch:
         begin = step = epoch = end = lambda *_: None
