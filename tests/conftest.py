@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -16,6 +17,9 @@ import torch
 from hemline.config import Backbone, Config, Head, LabelHead
 from hemline.labels import load_label_space
 from hemline.model import build
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:    # what a shell starts in the background ignores Ctrl-C, and so
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # would all that is started here
 
 # one thread in each process where pytest-xdist runs several
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else int(os.environ.get("OMP_NUM_THREADS", "2")))

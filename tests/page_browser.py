@@ -98,7 +98,7 @@ def visits(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
     yield visit
     for context in contexts:
         context.close()
-    assert errors == []
+    assert not errors, errors
     assert [x for x in asked if not x.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:"))] == []
 
 

@@ -99,6 +99,8 @@ def test_the_photo_is_there_before_its_answer(opened):
     assert pixels(page)[..., :3].std() > 20
     assert page.inner_text("#status").startswith("Reading")
     assert page.locator("#save-json").is_disabled()
+    for event in ("pointerover", "focusin", "click"):                        # over a list that is still empty
+        page.dispatch_event("#garments", event, {"pointerType": "mouse"})
 
 
 def test_pointing_at_the_photo_lights_a_garment(page, answer):

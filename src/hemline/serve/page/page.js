@@ -138,6 +138,7 @@ async function show(photo) {
     } catch (problem) {
       return refuse(photo, problem);
     }
+    if (!photos.includes(photo)) return forget(photo); // refused meanwhile
     if (turn !== shows) return;
   }
   current = photo;
@@ -347,7 +348,7 @@ function seePhoto() {
 
 function listenToGarments() {
   const list = $("garments");
-  const pieceOf = (event) => current.picture.pieces[event.target.closest("li")?.dataset.number - 1] ?? null;
+  const pieceOf = (event) => current?.picture?.pieces[event.target.closest("li")?.dataset.number - 1] ?? null;
   canvas.onpointerdown = (event) => {
     touched = event.pointerType !== "mouse";
   };
