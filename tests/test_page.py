@@ -103,6 +103,24 @@ def test_the_photo_is_there_before_its_answer(opened):
         page.dispatch_event("#garments", event, {"pointerType": "mouse"})
 
 
+def test_what_happens_between_an_answer_and_its_picture_does_no_harm(opened, answer):
+    """The picture takes a moment to make; the window's size may change in it."""
+    page = opened()
+    page.evaluate("""() => {
+        const decode = window.createImageBitmap;
+        window.createImageBitmap = async (...given) => {       // masks, which are PNGs, take half a second
+            if (given[0].type === "image/png") await new Promise((done) => setTimeout(done, 500));
+            return decode(...given);
+        };
+    }""")
+    with page.expect_response("**/v1/predict*"):
+        page.set_input_files("#files", str(demo_photo()))
+    page.wait_for_timeout(100)
+    page.set_viewport_size({"width": 900, "height": 700})
+    page.wait_for_selector("#garments li")
+    assert listed(page) == [garment["category"] for garment in answer["garments"]]
+
+
 def test_pointing_at_the_photo_lights_a_garment(page, answer):
     bare = only(page, "photo")
     only(page, "photo", "tint")

@@ -179,7 +179,7 @@ const count = (number) => `${number} ${number === 1 ? "garment" : "garments"}`;
 /** Draws all of the current photo anew: after another photo, a layer or the slider. */
 function refresh() {
   $("least-said").textContent = percent(least());
-  const answered = Boolean(current?.answer);
+  const answered = Boolean(current?.picture);
   $("card").dataset.number = ""; // to be filled anew
   $("garments").replaceChildren();
   $("whole").hidden = !answered;
@@ -244,7 +244,7 @@ function bringIntoView(item) {
   else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
 }
 
-const listedFirst = () => (current.answer ? listed()[0] : null);
+const listedFirst = () => (current.picture ? listed()[0] : null); // an answer is there sooner than its picture
 
 function pick(piece, focus = false) {
   picked = piece;
