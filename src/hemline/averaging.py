@@ -1,4 +1,4 @@
-"""Averages weights of one network: `hemline average`.
+"""Averages weights of one network: `average(["a.safetensors", "b.safetensors"], [0.3, 0.7], "mean.safetensors")`.
 
 Weights that were trained from the same beginning lie near each other, and their mean is often better than each ("Model
 soups", Wortsman et al., 2022, https://arxiv.org/abs/2203.05482; of a network before and after it learnt more,
